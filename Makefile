@@ -1,0 +1,34 @@
+# `make train` and `make test` are all a fresh checkout needs: each sets up .venv first (see
+# tools/bootstrap.sh) and does nothing of the kind when that is done already.
+PYTHON ?= python3
+QUICKSTART ?= configs/quickstart/lrn_vgg11bn-w16_1xb8-300_scenes-128x128.py
+WORK_DIR ?= work_dirs/quickstart
+# iterations of `make train`; empty: what the config says
+ITERS ?=
+# more arguments for pytest, as in `make test ARGS='-k scenes'`
+ARGS ?=
+
+RUN := .venv/bin/python
+
+.PHONY: train test lint clean setup
+
+train: setup
+	@$(RUN) tools/train.py $(QUICKSTART) --work-dir $(WORK_DIR) \
+	    $(if $(ITERS),--cfg-options train_cfg.max_iters=$(ITERS) train_cfg.val_interval=$(ITERS))
+	@$(RUN) tools/test.py $(QUICKSTART) "$$(cat $(WORK_DIR)/last_checkpoint)" \
+	    --work-dir $(WORK_DIR) --show-dir pictures
+	@echo "checkpoint: $$(cat $(WORK_DIR)/last_checkpoint)"
+	@echo "pictures:   $(WORK_DIR)"
+
+test: setup
+	@$(RUN) -m pytest -q $(ARGS)
+
+lint: setup
+	@$(RUN) -m ruff check .
+
+# build products and caches; .venv, .wheels and work_dirs stay
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+setup:
+	@PYTHON='$(PYTHON)' tools/bootstrap.sh

@@ -1,0 +1,103 @@
+"""Installs mmseg_ext: metadata, the MIM folders and, where it can be built, the C++ extension."""
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+MIM_ENTRIES = ('configs', 'tools', 'model-index.yml')
+
+
+def read_version() -> str:
+    """Read ``__version__`` without importing the package, which would import torch."""
+    text = (ROOT / 'mmseg_ext' / '__init__.py').read_text(encoding='utf-8')
+    return re.search(r"^__version__ = '([^']+)'", text, re.MULTILINE).group(1)
+
+
+class BuildWithMim(build_py):
+    """Adds ``mmseg_ext/.mim``, the folder in which MIM and mmengine look for configs and tools.
+
+    A wheel gets copies; an editable install gets relative links, so that edits show at once.
+    """
+
+    def run(self) -> None:
+        """Build the Python files, then the ``.mim`` folder."""
+        super().run()
+        root = ROOT if self.editable_mode else Path(self.build_lib)
+        mim = root / 'mmseg_ext' / '.mim'
+        if mim.exists():
+            shutil.rmtree(mim)
+        mim.mkdir(parents=True)
+        # bootstrap.sh sets up a checkout; an installed package has no use for it
+        ignore = shutil.ignore_patterns('__pycache__', '*.pyc', 'bootstrap.sh')
+        for name in MIM_ENTRIES:
+            if self.editable_mode:
+                (mim / name).symlink_to(os.path.join('..', '..', name))
+            elif (ROOT / name).is_dir():
+                shutil.copytree(str(ROOT / name), str(mim / name), ignore=ignore)
+            else:
+                shutil.copy2(str(ROOT / name), str(mim / name))
+
+
+def extension() -> Tuple[List[Extension], Dict[str, Any]]:
+    """Describe ``mmseg_ext._C``, or nothing where it has no sources or torch is missing.
+
+    Returns:
+        tuple: The ``ext_modules`` and the ``cmdclass`` entries for ``setup``.
+    """
+    # sources relative to this file, as setuptools demands
+    sources = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob('mmseg_ext/ops/csrc/*.cpp'))
+    if not sources:
+        return [], {}
+    try:
+        from torch.utils.cpp_extension import BuildExtension, CppExtension
+    except ImportError:
+        warn('torch cannot be imported here (install it, and pass --no-build-isolation to pip)')
+        return [], {}
+
+    class OptionalBuild(BuildExtension):
+        """Goes on without the extension when it does not compile."""
+
+        def run(self) -> None:
+            try:
+                super().run()
+            except Exception as error:
+                warn(f'the compiler failed ({str(error).strip().splitlines()[0]})')
+                # nothing must look for the file that was not made
+                self.extensions = self.distribution.ext_modules = []
+
+    args = ['-O3', '-g0', '-fopenmp']
+    return [
+        CppExtension('mmseg_ext._C', sources, extra_compile_args=args, extra_link_args=['-fopenmp'])
+    ], {'build_ext': OptionalBuild}
+
+
+def warn(reason: str) -> None:
+    """Say in one sentence that the compiled kernels are left out, and why."""
+    print(f'warning: mmseg_ext is installed without its compiled CPU kernels because {reason}; '
+          'it falls back to slower PyTorch code.')
+
+
+ext_modules, cmdclass = extension()
+
+setup(
+    # `mmseg-ext` is taken on the package index by another project
+    name='mmseg-ext-plugins',
+    version=read_version(),
+    description='Pieces of four segmentation papers as plugins for MMSegmentation 1.x',
+    long_description='See README.md.',
+    license='Apache-2.0',
+    packages=find_packages(include=['mmseg_ext', 'mmseg_ext.*']),
+    package_data={'mmseg_ext': ['benchmarks/results/*.json', 'ops/csrc/*']},
+    python_requires='>=3.8',
+    # Only what mmseg 1.x imports without declaring it. torch, mmcv, mmengine and mmsegmentation
+    # come in builds that pip cannot choose, and mmseg_ext.compat checks them when it is imported.
+    install_requires=['ftfy', 'regex'],
+    ext_modules=ext_modules,
+    cmdclass={'build_py': BuildWithMim, **cmdclass},
+    zip_safe=False,
+)
