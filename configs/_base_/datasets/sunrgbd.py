@@ -1,0 +1,7 @@
+# SUN RGB-D, 37 classes, 360x480: the loading and evaluation of CamVid on other files.
+_base_ = './camvid.py'
+data_root = '{{$MMSEG_EXT_DATA:data}}/sunrgbd'
+dataset = dict(type='SUNRGBDDataset', data_root=data_root)
+train_dataloader = dict(num_workers=4, dataset=dataset)
+val_dataloader = dict(num_workers=4, dataset=dict(split='test', **dataset))  # no val split exists
+test_dataloader = dict(num_workers=4, dataset=dataset)

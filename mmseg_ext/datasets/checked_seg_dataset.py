@@ -1,0 +1,210 @@
+from functools import partial
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import mmengine.fileio as fileio
+import numpy as np
+from mmcv.transforms import LoadAnnotations
+from mmseg.datasets import BaseSegDataset
+
+
+def check_label_values(label: np.ndarray,
+                       num_classes: int,
+                       ignore_index: int = 255,
+                       source: str = 'the label map') -> None:
+    """Raise unless every pixel of a label map is a class or ignored.
+
+    Args:
+        label (np.ndarray): Label map as it is after loading, (H, W), integers.
+        num_classes (int): Number of classes C; 0..C-1 are allowed.
+        ignore_index (int): The one further value that is allowed.
+        source (str): What the message calls the label map, mostly its file.
+
+    Raises:
+        ValueError: If the array is not (H, W), or holds another value. The message
+            names the source, the values and how many pixels hold them.
+    """
+    if label.ndim != 2:
+        raise ValueError(
+            f'{source} has the shape {label.shape}, but a label map holds one class number '
+            'per pixel, shape (H, W): a picture of colours must be converted first.')
+    wrong = (label >= num_classes) & (label != ignore_index)
+    if label.dtype.kind == 'i':
+        wrong |= (label < 0) & (label != ignore_index)
+    if wrong.any():
+        values, pixels = np.unique(label[wrong], return_counts=True)
+        found = ', '.join(f'{v} in {n} pixels' for v, n in zip(values[:5], pixels[:5]))
+        more = f' and {len(values) - 5} values more' if len(values) > 5 else ''
+        raise ValueError(
+            f'{source} holds the label value {found}{more}, but after loading (label_map, '
+            f'reduce_zero_label) only 0..{num_classes - 1}, the {num_classes} classes, and '
+            f'{ignore_index}, ignored, are allowed: correct the file or the classes.')
+
+
+def _check_loaded_labels(results: dict, num_classes: int, ignore_index: int) -> dict:
+    check_label_values(results['gt_seg_map'], num_classes, ignore_index,
+                       repr(results['seg_map_path']))
+    return results
+
+
+class CheckedSegDataset(BaseSegDataset):
+    """Base of the data sets that are read from files: says what is wrong with the files.
+
+    A missing folder, an empty one, an image without a label and a label value outside
+    the classes each give one sentence, the first three when the list of files is made,
+    the last when the label map is loaded (before any augmentation, so the whole file
+    is checked whatever crop is taken). Labels are asked for in training, and in a test
+    whose pipeline loads them.
+
+    The folders are found in one of two ways: from ``split``, by the first of the
+    class's ``LAYOUTS`` whose image folder exists, or as in every data set of mmseg from
+    ``data_prefix``.
+
+    Note:
+        Label maps loaded inside another transform (``TestTimeAug``) are not checked.
+
+    Args:
+        split (str): The part of the data that a layout names, 'train', 'val' or 'test'.
+            Not used if ``data_prefix`` is given.
+        data_prefix (dict, optional): Folders of the images (``img_path``) and of the
+            label maps (``seg_map_path``), below ``data_root``. Defaults to the layout.
+        img_suffix (str, optional): How the names of the images end. Defaults to the
+            first of ``IMG_SUFFIXES`` that occurs in the image folder.
+        lazy_init (bool): Whether to look for no files yet.
+        **kwargs: Arguments of mmseg's ``BaseSegDataset``.
+
+    Raises:
+        FileNotFoundError: If a folder, an image, a label map or ``ann_file`` is missing.
+        ValueError: If a label map holds a value outside the classes.
+    """
+
+    LAYOUTS: Sequence[Tuple[str, str]] = ()
+    """(image folder, label folder) below ``data_root``, with ``{split}`` in both."""
+    IMG_SUFFIXES: Sequence[str] = ('.jpg', '.png')
+    HOW_TO_GET: str = ''
+    """End of the message about a missing folder: where the data come from."""
+
+    def __init__(self,
+                 split: str = 'train',
+                 data_prefix: Optional[Dict[str, str]] = None,
+                 img_suffix: Optional[str] = None,
+                 lazy_init: bool = False,
+                 **kwargs) -> None:
+        self.split = split
+        if data_prefix is None:
+            data_prefix = self._find_layout(kwargs.get('data_root'), kwargs.get('backend_args'))
+        # The files are looked for after the pipeline is known: it decides if labels are needed.
+        super().__init__(
+            data_prefix=data_prefix, img_suffix=img_suffix, lazy_init=True, **kwargs)
+        self._insert_label_check()
+        if not lazy_init:
+            self.full_init()
+
+    def load_data_list(self) -> List[dict]:
+        """List the images and their label maps.
+
+        Returns:
+            list[dict]: As mmseg's, with the paths of image and label map of each sample.
+        """
+        labels_needed = self._loads_labels or not self.test_mode
+        self._require_folders(labels_needed)
+        if self.img_suffix is None:
+            self.img_suffix = self._find_img_suffix()
+        data_list = super().load_data_list()
+        if not data_list:
+            self._fail(f"the image folder '{self.data_prefix['img_path']}' holds no image "
+                       f"'*{self.img_suffix}'")
+        for info in data_list:
+            if 'seg_map_path' in info:
+                info['seg_map_path'] = self.label_path(info['seg_map_path'])
+        if self.ann_file:
+            self._require_files('img_path', self.img_suffix, data_list)
+        if labels_needed:
+            self._require_files('seg_map_path', self.seg_map_suffix, data_list)
+        return data_list
+
+    def label_path(self, path: str) -> str:
+        """Give the path of a label map, for sets whose label maps are not named as the images.
+
+        Args:
+            path (str): The path if the label map were named as its image.
+
+        Returns:
+            str: The path of the label map.
+        """
+        return path
+
+    def _find_layout(self, data_root: Optional[str], backend_args: Optional[dict]) -> dict:
+        prefixes = [
+            dict(img_path=img.format(split=self.split), seg_map_path=seg.format(split=self.split))
+            for img, seg in self.LAYOUTS
+        ]
+        for prefix in prefixes:
+            path = fileio.join_path(data_root or '.', prefix['img_path'])
+            if fileio.isdir(path, backend_args=backend_args):
+                return prefix
+        return prefixes[0]
+
+    def _find_img_suffix(self) -> str:
+        files = self._list_files('img_path', tuple(self.IMG_SUFFIXES))
+        for suffix in self.IMG_SUFFIXES:
+            if any(name.endswith(suffix) for name in files):
+                return suffix
+        self._fail(f"the image folder '{self.data_prefix['img_path']}' holds no image "
+                   f"'*{' or *'.join(self.IMG_SUFFIXES)}'")
+
+    def _insert_label_check(self) -> None:
+        check = partial(
+            _check_loaded_labels,
+            num_classes=len(self._metainfo['classes']),
+            ignore_index=self.ignore_index)
+        transforms = []
+        for transform in self.pipeline.transforms:
+            transforms.append(transform)
+            if isinstance(transform, LoadAnnotations):
+                transforms.append(check)
+        self._loads_labels = check in transforms
+        self.pipeline.transforms = transforms
+
+    def _list_files(self, folder: str, suffix) -> List[str]:
+        return list(
+            fileio.list_dir_or_file(
+                self.data_prefix[folder],
+                list_dir=False,
+                suffix=suffix,
+                recursive=True,
+                backend_args=self.backend_args))
+
+    def _require_folders(self, labels_needed: bool) -> None:
+        folders = [('data_root', self.data_root), ('image folder', self.data_prefix['img_path'])]
+        if labels_needed:
+            if 'seg_map_path' not in self.data_prefix:
+                self._fail(f'data_prefix={self.data_prefix} names no label folder (seg_map_path)')
+            folders.append(('label folder', self.data_prefix['seg_map_path']))
+        for name, path in folders:
+            if path and not fileio.isdir(path, backend_args=self.backend_args):
+                self._fail(f"the {name} '{path}' does not exist")
+        if self.ann_file and not fileio.isfile(self.ann_file, backend_args=self.backend_args):
+            self._fail(f"the list of images (ann_file) '{self.ann_file}' does not exist")
+
+    def _require_files(self, folder: str, suffix: str, data_list: List[dict]) -> None:
+        # One listing of the folder instead of a question per file: quick on network drives too.
+        there = {
+            fileio.join_path(self.data_prefix[folder], name)
+            for name in self._list_files(folder, suffix)
+        }
+        missing = [info for info in data_list if info[folder] not in there]
+        if missing:
+            first = missing[0]
+            what = (f"the image '{first['img_path']}' named in '{self.ann_file}' does not exist"
+                    if folder == 'img_path' else
+                    f"the image '{first['img_path']}' has no label map '{first['seg_map_path']}'")
+            self._fail(f'{what} ({len(missing)} of {len(data_list)} are missing)')
+
+    def _fail(self, problem: str) -> None:
+        suffixes = ' or '.join('*' + s for s in self.IMG_SUFFIXES)
+        layouts = ', or '.join(
+            f'{img}/ and {seg}/'.format(split='<split>') for img, seg in self.LAYOUTS)
+        raise FileNotFoundError(
+            f"{type(self).__name__}: {problem}; expected below data_root='{self.data_root}' are "
+            f'images {suffixes} and label maps *{self.seg_map_suffix} in {layouts} '
+            f'(or as data_prefix says). {self.HOW_TO_GET}'.rstrip())

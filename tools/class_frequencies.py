@@ -1,0 +1,129 @@
+"""Count the classes of a config's training set and print the class weights that follow.
+
+The table ends with the ignored pixels, called void. With --out the numbers go to a JSON file
+that a config can inherit:
+
+    python tools/class_frequencies.py CONFIG --out configs/_base_/class_weights/camvid.json
+
+    _base_ = ['../_base_/class_weights/camvid.json']
+    ... class_weight={{_base_.camvid_class_weights.median_frequency}}
+"""
+import argparse
+import json
+import sys
+from typing import List, Optional
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from prettytable import PrettyTable
+
+from mmseg_ext.datasets.class_frequencies import count_dataset, innermost_cfg, summarise
+
+
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        argv (list[str], optional): Arguments. Defaults to those of the process.
+
+    Returns:
+        argparse.Namespace: The values.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file of mmseg')
+    parser.add_argument(
+        '--split', default='train', help="count the set of '{SPLIT}_dataloader' (default: train)")
+    parser.add_argument('--out', help='JSON file to write')
+    parser.add_argument(
+        '--name', help='key in the JSON file, before _class_weights (default: from the data set)')
+    parser.add_argument(
+        '--ignored',
+        choices=('class', 'drop'),
+        default='class',
+        help='ignored pixels: counted as one more class in the median and in the images '
+        '(default, as for the CamVid weights of SegNet), or left out')
+    parser.add_argument('--workers', type=int, default=2, help='threads (default: 2)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override settings, key=value')
+    return parser.parse_args(argv)
+
+
+def make_table(summary: dict) -> PrettyTable:
+    """Set the summary as a table, one row per class and the ignored pixels last.
+
+    Args:
+        summary (dict): Result of ``summarise``.
+
+    Returns:
+        PrettyTable: The table, weights with 9 decimals.
+    """
+    table = PrettyTable(
+        ['class', 'pixels', 'images', 'median_frequency', 'inverse_frequency', 'none'])
+    table.align = 'r'
+    table.align['class'] = 'l'
+    rows = zip(*(summary[key] for key in ('classes', 'pixel_counts', 'image_counts',
+                                          'median_frequency', 'inverse_frequency')))
+    for name, pixels, images, median, inverse in rows:
+        table.add_row([name, pixels, images, f'{median:.9f}', f'{inverse:.9f}', 1])
+    void = summary['ignored']
+    table.add_row([
+        'void', void['pixel_count'], void['image_count'], f"{void['median_frequency']:.9f}", '-',
+        '-'
+    ])
+    return table
+
+
+def write_json(path: str, key: str, summary: dict) -> None:
+    """Write the summary below one key, one line per entry so that a diff is readable.
+
+    Args:
+        path (str): JSON file.
+        key (str): The key.
+        summary (dict): What stands below it.
+    """
+    lines = ',\n'.join(f'    {json.dumps(k)}: {json.dumps(v)}' for k, v in summary.items())
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write(f'{{\n  {json.dumps(key)}: {{\n{lines}\n  }}\n}}\n')
+
+
+def main(argv: Optional[List[str]] = None) -> None:
+    """Count, print, write.
+
+    Args:
+        argv (list[str], optional): Arguments. Defaults to those of the process.
+    """
+    args = parse_args(argv)
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    loader = cfg.get(f'{args.split}_dataloader')
+    if loader is None:
+        loaders = [key for key in cfg if key.endswith('_dataloader')]
+        sys.exit(f"{args.config} has no '{args.split}_dataloader'; it has {loaders}: choose with "
+                 '--split.')
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    try:
+        counts, classes = count_dataset(loader.dataset, args.workers)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(str(error))
+    summary = summarise(counts, classes, count_ignored=args.ignored == 'class')
+
+    print(make_table(summary))
+    print(f"{summary['num_images']} label maps")
+    absent = [c for c, n in zip(classes, summary['pixel_counts']) if n == 0]
+    if absent:
+        print(f"No pixel of {', '.join(absent)}: weight 0, and left out of the median.")
+    if args.out:
+        kind = innermost_cfg(loader.dataset)['type']
+        kind = kind if isinstance(kind, str) else kind.__name__
+        name = args.name or kind.split('.')[-1].replace('Dataset', '').lower()
+        source = f'{len(counts)} label maps of {kind}, counted by tools/class_frequencies.py'
+        key = f'{name}_class_weights'
+        write_json(args.out, key, dict(source=source, **summary))
+        print(f'Written to {args.out}; in a config that inherits it: '
+              f'class_weight={{{{_base_.{key}.median_frequency}}}}')
+
+
+if __name__ == '__main__':
+    main()
