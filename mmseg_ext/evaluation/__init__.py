@@ -1,0 +1,3 @@
+from .stagewise_iou_metric import StagewiseIoUMetric
+
+__all__ = ['StagewiseIoUMetric']

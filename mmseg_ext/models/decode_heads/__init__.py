@@ -1,0 +1,5 @@
+from .lrn_head import LRNHead
+from .segnet_head import SegNetHead
+from .stagewise_decode_head import StagewiseDecodeHead
+
+__all__ = ['LRNHead', 'SegNetHead', 'StagewiseDecodeHead']

@@ -1,0 +1,173 @@
+from abc import ABCMeta, abstractmethod
+from typing import Dict, List, Optional, Sequence
+
+import torch.nn as nn
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.losses import accuracy
+from mmseg.models.utils import resize
+from mmseg.utils import ConfigType, SampleList
+from torch import Tensor
+
+
+class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
+    """Base of heads that predict a label map at several stages, each with its own loss.
+
+    Shapes: N images, C classes, K stages ordered from coarse to fine, stage k at h_k x w_k.
+
+    With one loss in ``loss_decode``, stage k is logged as ``loss_s{k}``, k = 1..K. With a list, the
+    first loss has these names and every other appends its own: ``loss_s{k}_dice``. A head with
+    one stage logs the plain ``loss_name``, as every mmseg head does.
+
+    Args:
+        in_channels (Sequence[int]): Channels of the backbone maps, finest first.
+        num_stages (int): K.
+        num_classes (int): C.
+        channels (int): Channels of the intermediate maps; each subclass says which.
+        in_index (Sequence[int], optional): Which backbone maps to take. Defaults to the first
+            ``len(in_channels)``.
+        stage_weights (Sequence[float], optional): Factor of each stage's loss, coarse to fine.
+            Defaults to 1 for every stage (Label Refinement Network, Sec. 4). Stages of weight 0
+            are left out of the loss and the log.
+        supervision (str): ``'labels'`` compares each stage with the label map resized to the
+            stage (nearest; LRN's R_k(Y), Eq. 1 and 3). ``'logits'`` resizes each stage to the label
+            map (bilinear; the same authors' G-FRNet). Defaults to ``'labels'``.
+        kwargs: Arguments of mmseg's ``BaseDecodeHead``: ``norm_cfg``, ``loss_decode``,
+            ``sampler``, ``ignore_index``, ``align_corners``...
+
+    Raises:
+        ValueError: If ``supervision`` is unknown, ``stage_weights`` has not K entries, or a loss
+            has class weights for another number of classes.
+    """
+
+    def __init__(self,
+                 in_channels: Sequence[int],
+                 num_stages: int,
+                 *,
+                 num_classes: int,
+                 channels: int,
+                 in_index: Optional[Sequence[int]] = None,
+                 stage_weights: Optional[Sequence[float]] = None,
+                 supervision: str = 'labels',
+                 init_cfg: Optional[dict] = None,
+                 **kwargs) -> None:
+        super().__init__(
+            in_channels,
+            channels,
+            num_classes=num_classes,
+            in_index=tuple(range(len(in_channels))) if in_index is None else in_index,
+            input_transform='multiple_select',
+            dropout_ratio=0,
+            init_cfg=init_cfg,
+            **kwargs)
+        # Each stage has a classifier of its own. An unused one would stop distributed training.
+        del self.conv_seg
+
+        if supervision not in ('labels', 'logits'):
+            raise ValueError(f"supervision must be 'labels' or 'logits', got {supervision!r}.")
+        self.supervision = supervision
+        self.num_stages = num_stages
+        self.stage_weights = tuple(stage_weights or [1.0] * num_stages)
+        if len(self.stage_weights) != num_stages:
+            raise ValueError(f'{type(self).__name__} has {num_stages} stages, but stage_weights '
+                             f'has {len(self.stage_weights)} entries.')
+        for loss in self._losses():
+            class_weight = getattr(loss, 'class_weight', None)
+            if class_weight is not None and len(class_weight) != num_classes:
+                raise ValueError(f'{type(loss).__name__} has {len(class_weight)} class weights, '
+                                 f'but the head has {num_classes} classes.')
+
+    @abstractmethod
+    def forward(self, inputs: Sequence[Tensor]) -> List[Tensor]:
+        """Predict the logits of every stage.
+
+        Args:
+            inputs (Sequence[Tensor]): Maps of the backbone.
+
+        Returns:
+            list[Tensor]: K maps of logits, coarse to fine, (N, C, h_k, w_k).
+        """
+
+    def predict_stages(self, inputs: Sequence[Tensor], batch_img_metas: List[dict],
+                       test_cfg: ConfigType) -> List[Tensor]:
+        """Predict every stage at the size of the input image (bilinear; LRN, Sec. 5.5).
+
+        Args:
+            inputs (Sequence[Tensor]): Maps of the backbone.
+            batch_img_metas (list[dict]): Meta information of each image.
+            test_cfg (dict): Unused; part of mmseg's interface.
+
+        Returns:
+            list[Tensor]: K maps of logits, (N, C, H, W).
+        """
+        resize_to_image = super().predict_by_feat
+        return [resize_to_image(logits, batch_img_metas) for logits in self.forward(inputs)]
+
+    def predict_by_feat(self, seg_logits: List[Tensor], batch_img_metas: List[dict]) -> Tensor:
+        """Bring the finest stage to the size of the input image.
+
+        Args:
+            seg_logits (list[Tensor]): Output of :meth:`forward`.
+            batch_img_metas (list[dict]): Meta information of each image.
+
+        Returns:
+            Tensor: Logits, (N, C, H, W).
+        """
+        return super().predict_by_feat(seg_logits[-1], batch_img_metas)
+
+    def loss_by_feat(self, seg_logits: List[Tensor],
+                     batch_data_samples: SampleList) -> Dict[str, Tensor]:
+        """Compute the loss of every stage.
+
+        Args:
+            seg_logits (list[Tensor]): Output of :meth:`forward`.
+            batch_data_samples (list[:obj:`SegDataSample`]): Samples with ``gt_sem_seg``.
+
+        Returns:
+            dict[str, Tensor]: A loss per stage and loss function, times the stage's weight, and
+            ``acc_seg``, the pixel accuracy of the finest stage in per cent.
+        """
+        full_label = self._stack_batch_gt(batch_data_samples)  # (N, 1, H, W)
+        losses: Dict[str, Tensor] = {}
+        for k, (logits, stage_weight) in enumerate(zip(seg_logits, self.stage_weights), start=1):
+            if self.supervision == 'logits':
+                logits = resize(
+                    logits, full_label.shape[2:], mode='bilinear', align_corners=self.align_corners)
+            label = resize_label(full_label, logits.shape[2:])
+            if stage_weight:
+                for name, value in self._stage_losses(k, logits, label).items():
+                    losses[name] = stage_weight * value
+        losses['acc_seg'] = accuracy(logits, label.squeeze(1), ignore_index=self.ignore_index)
+        return losses
+
+    def _stage_losses(self, k: int, logits: Tensor, label: Tensor) -> Dict[str, Tensor]:
+        """All loss functions on one stage. ``label``: (N, 1, h_k, w_k)."""
+        weight = None if self.sampler is None else self.sampler.sample(logits, label)
+        losses: Dict[str, Tensor] = {}
+        for i, loss in enumerate(self._losses()):
+            name = loss.loss_name
+            if self.num_stages > 1:
+                name = f'loss_s{k}' if i == 0 else f"loss_s{k}_{name[len('loss_'):]}"
+            value = loss(
+                logits, label.squeeze(1), weight=weight, ignore_index=self.ignore_index)
+            losses[name] = losses[name] + value if name in losses else value
+        return losses
+
+    def _losses(self) -> Sequence[nn.Module]:
+        single = not isinstance(self.loss_decode, nn.ModuleList)
+        return [self.loss_decode] if single else self.loss_decode
+
+
+def resize_label(label: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize a label map to a stage: R_k(Y) of Eq. 1 and 3, nearest neighbour.
+
+    Args:
+        label (Tensor): Integer labels, (N, 1, H, W).
+        size (Sequence[int]): (h, w).
+
+    Returns:
+        Tensor: Labels of the same type, (N, 1, h, w).
+    """
+    if tuple(label.shape[2:]) == tuple(size):
+        return label
+    # float64 is exact for every label; float32 would be so only up to 2^24.
+    return resize(label.double(), size, mode='nearest').to(label.dtype)

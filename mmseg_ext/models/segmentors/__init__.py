@@ -1,0 +1,3 @@
+from .stagewise_encoder_decoder import StagewiseEncoderDecoder
+
+__all__ = ['StagewiseEncoderDecoder']

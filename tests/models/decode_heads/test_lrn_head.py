@@ -1,0 +1,174 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from mmseg_ext.models import LRNHead
+
+WIDTHS = [2, 4, 8, 16, 16, 16]
+CE = dict(type='ClassWeightedCrossEntropyLoss')
+
+
+def encoder_maps(height, width, batch=2):
+    return [
+        torch.randn(batch, d, -(-height // 2**k), -(-width // 2**k)) for k, d in enumerate(WIDTHS)
+    ]
+
+
+def samples(labels):
+    return [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
+
+
+def make_head(**kwargs):
+    return LRNHead(WIDTHS, **{**dict(num_classes=5, norm_cfg=dict(type='BN'), loss_decode=CE),
+                              **kwargs})
+
+
+def test_stage_sizes_of_the_paper():
+    stages = make_head()(encoder_maps(360, 480, batch=1))
+    assert [tuple(s.shape) for s in stages] == [(1, 5, 12, 15), (1, 5, 23, 30), (1, 5, 45, 60),
+                                                (1, 5, 90, 120), (1, 5, 180, 240),
+                                                (1, 5, 360, 480)]
+
+
+@pytest.mark.parametrize('size', [(61, 83), (33, 32), (1, 40)])
+def test_odd_sizes_give_stages_at_the_sizes_of_the_skip_maps(size):
+    maps = encoder_maps(*size)
+    stages = make_head()(maps)
+    assert [s.shape[2:] for s in stages] == [m.shape[2:] for m in reversed(maps)]
+
+
+def test_stages_equal_equation_2_written_out():
+    head = make_head().eval()
+    maps = encoder_maps(40, 56)
+    stages = head(maps)
+    expected = F.conv2d(maps[5], head.top.weight, head.top.bias, padding=1)
+    torch.testing.assert_close(stages[0], expected)
+    for k in range(2, 7):
+        feature = maps[6 - k]  # f_{7-k}, counted from 1
+        skip, refine = head.skips[k - 2], head.refinements[k - 2]
+        m = F.relu(skip.bn(skip.conv(feature)))
+        up = F.interpolate(expected, feature.shape[2:], mode='bilinear', align_corners=False)
+        expected = F.conv2d(torch.cat([up, m], 1), refine.weight, refine.bias, padding=1)
+        torch.testing.assert_close(stages[k - 1], expected)
+
+
+@pytest.mark.parametrize('supervision', ['labels', 'logits'])
+def test_six_losses_equal_a_hand_made_sum(supervision):
+    head = make_head(supervision=supervision, stage_weights=[1, 1, .5, 1, 2, 1])
+    stages = head(encoder_maps(37, 50))
+    labels = torch.randint(0, 5, (2, 37, 50))
+    labels[:, :9] = 255
+    losses = head.loss_by_feat(stages, samples(labels))
+    assert list(losses) == [f'loss_s{k}' for k in range(1, 7)] + ['acc_seg']
+    for k, (logits, weight) in enumerate(zip(stages, [1, 1, .5, 1, 2, 1]), start=1):
+        height, width = logits.shape[2:]
+        if supervision == 'labels':
+            rows = torch.arange(height) * 37 // height
+            columns = torch.arange(width) * 50 // width
+            target = labels[:, rows][:, :, columns]
+        else:
+            target = labels
+            logits = F.interpolate(logits, (37, 50), mode='bilinear', align_corners=False)
+        log_p = logits.log_softmax(1)
+        terms = [-log_p[n, target[n, y, x], y, x] for n in range(2)
+                 for y in range(target.shape[1]) for x in range(target.shape[2])
+                 if target[n, y, x] != 255]
+        torch.testing.assert_close(losses[f'loss_s{k}'], weight * sum(terms) / len(terms))
+
+
+def test_the_loss_of_skip_features_needs_maps_before_pooling():
+    """Pooled maps, one size smaller, cannot stand in for f_5..f_1: the last stage is too small."""
+    maps = encoder_maps(64, 96)
+    pooled = [F.max_pool2d(m, 2, ceil_mode=True) for m in maps[:5]] + maps[5:]
+    assert make_head()(maps)[-1].shape[2:] == (64, 96)
+    assert make_head()(pooled)[-1].shape[2:] != (64, 96)
+
+
+def test_stage_of_weight_zero_is_left_out():
+    head = make_head(stage_weights=[0, 1, 1, 1, 1, 1])
+    losses = head.loss(encoder_maps(32, 32), samples(torch.zeros(2, 32, 32, dtype=torch.long)), {})
+    assert 'loss_s1' not in losses and 'loss_s2' in losses
+
+
+def test_a_list_of_losses_names_the_others_after_themselves():
+    head = make_head(loss_decode=[CE, dict(type='DiceLoss', loss_name='loss_dice')])
+    losses = head.loss(encoder_maps(32, 32), samples(torch.zeros(2, 32, 32, dtype=torch.long)), {})
+    assert {'loss_s1', 'loss_s1_dice', 'loss_s6', 'loss_s6_dice'} <= set(losses)
+
+
+def test_losses_of_one_name_are_added_as_in_mmseg():
+    maps, label = encoder_maps(32, 32), samples(torch.zeros(2, 32, 32, dtype=torch.long))
+    dice = dict(type='DiceLoss', loss_name='loss_dice')
+    torch.manual_seed(0)
+    one = make_head(loss_decode=[CE, dice])
+    torch.manual_seed(0)
+    two = make_head(loss_decode=[CE, dice, dice])
+    torch.testing.assert_close(
+        two.loss(maps, label, {})['loss_s3_dice'], 2 * one.loss(maps, label, {})['loss_s3_dice'])
+
+
+def test_a_pixel_sampler_works_at_every_stage():
+    head = make_head(sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=20))
+    losses = head.loss(encoder_maps(32, 32), samples(torch.zeros(2, 32, 32, dtype=torch.long)), {})
+    assert all(torch.isfinite(losses[f'loss_s{k}']) for k in range(1, 7))
+
+
+def test_every_parameter_gets_a_gradient_and_all_ignored_is_zero():
+    """An unused parameter or a missing graph stops distributed training."""
+    head = make_head()
+    losses = head.loss(encoder_maps(32, 32), samples(torch.full((2, 32, 32), 255)), {})
+    total = sum(losses[f'loss_s{k}'] for k in range(1, 7))
+    total.backward()
+    assert total == 0
+    assert all(p.grad is not None for p in head.parameters())
+
+
+def test_skip_activation_can_be_left_out():
+    """As in the same authors' G-FRNet: then m_k has negative values too."""
+    feature = torch.randn(2, 2, 8, 8)
+    assert make_head().skips[4](feature).min() >= 0
+    assert make_head(skip_act_cfg=None).skips[4](feature).min() < 0
+
+
+def test_prediction_has_the_size_of_the_image():
+    head = make_head()
+    metas = [dict(img_shape=(60, 80), pad_shape=(61, 83))] * 2
+    maps = encoder_maps(61, 83)
+    assert head.predict(maps, metas, {}).shape == (2, 5, 61, 83)
+    stages = head.predict_stages(maps, metas, {})
+    assert [s.shape for s in stages] == [(2, 5, 61, 83)] * 6
+    torch.testing.assert_close(stages[-1], head.predict(maps, metas, {}))
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    (dict(supervision='both'), "'labels' or 'logits', got 'both'"),
+    (dict(stage_weights=[1, 2]), '6 stages, but stage_weights has 2'),
+    (dict(loss_decode=dict(**CE, class_weight=[1, 2])), '2 class weights, but the head has 5'),
+])
+def test_wrong_arguments_are_named(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        make_head(**kwargs)
+
+
+def test_it_overfits_two_images():
+    torch.manual_seed(0)
+    model = MODELS.build(
+        dict(
+            type='EncoderDecoder',
+            backbone=dict(type='VGG', depth=11, base_channels=8, norm_cfg=dict(type='BN')),
+            decode_head=dict(
+                type='LRNHead', in_channels=[8, 16, 32, 64, 64, 64], num_classes=4,
+                norm_cfg=dict(type='BN'), loss_decode=CE)))
+    images, labels = torch.randn(2, 3, 48, 64), torch.zeros(2, 48, 64, dtype=torch.long)
+    labels[0, 10:30, 8:40], labels[1, :, 50:53], labels[1, 20:28] = 1, 2, 3
+    images += labels[:, None]  # something to learn
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(80):
+        losses = model.loss(images, samples(labels))
+        optimizer.zero_grad()
+        sum(v for k, v in losses.items() if 'loss' in k).backward()
+        optimizer.step()
+    assert losses['decode.acc_seg'] > 95

@@ -1,0 +1,64 @@
+import pytest
+import torch
+from mmengine import ConfigDict
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+
+def build(type='StagewiseEncoderDecoder', head=None, **test_cfg):
+    torch.manual_seed(0)
+    return MODELS.build(
+        dict(
+            type=type,
+            backbone=dict(type='VGG', depth=11, base_channels=2),
+            decode_head=head or dict(
+                type='LRNHead', in_channels=[2, 4, 8, 16, 16, 16], num_classes=3,
+                loss_decode=dict(type='ClassWeightedCrossEntropyLoss')),
+            test_cfg=ConfigDict(**(test_cfg or dict(mode='whole'))))).eval()
+
+
+def sample(flip=False, padding=(0, 0, 0, 0), ori_shape=(50, 60)):
+    meta = dict(ori_shape=ori_shape, img_shape=(64, 64), pad_shape=(64, 64), flip=flip,
+                flip_direction='horizontal', padding_size=list(padding))
+    return SegDataSample(metainfo=meta)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('test_cfg', [
+    dict(mode='whole'),
+    dict(mode='slide', crop_size=(48, 48), stride=(32, 32)),
+], ids=['whole', 'slide'])
+def test_the_final_map_is_that_of_the_stock_segmentor(test_cfg):
+    image = torch.randn(1, 3, 64, 64)
+    ours = build(**test_cfg).predict(image, [sample()])[0]
+    stock = build('EncoderDecoder', **test_cfg).predict(image, [sample()])[0]
+    assert ours.pred_sem_seg.data.equal(stock.pred_sem_seg.data)
+    torch.testing.assert_close(ours.seg_logits.data, stock.seg_logits.data)
+    assert ours.stage_sem_seg.data[-1].equal(stock.pred_sem_seg.data[0].to(torch.uint8))
+
+
+@torch.no_grad()
+def test_stage_k_is_what_the_head_predicts_at_stage_k():
+    model, image = build(), torch.randn(2, 3, 64, 64)
+    results = model.predict(image)
+    stages = model.decode_head(model.extract_feat(image))
+    for k, logits in enumerate(stages):
+        full = torch.nn.functional.interpolate(logits, (64, 64), mode='bilinear')
+        for n in range(2):
+            assert results[n].stage_sem_seg.data[k].equal(full[n].argmax(0).to(torch.uint8))
+
+
+@torch.no_grad()
+def test_padding_and_flip_are_undone_for_every_stage():
+    model, image = build(), torch.randn(1, 3, 64, 64)
+    straight = model.predict(image, [sample(ori_shape=(64, 64))])[0].stage_sem_seg.data
+    flipped = model.predict(image, [sample(flip=True, ori_shape=(64, 64))])[0].stage_sem_seg.data
+    assert flipped.equal(straight.flip(-1))
+    padded = model.predict(image, [sample(padding=(4, 6, 2, 8), ori_shape=(54, 54))])[0]
+    assert padded.stage_sem_seg.data.equal(straight[:, 2:56, 4:58])
+
+
+def test_a_head_without_stages_is_refused():
+    head = dict(type='FCNHead', in_channels=16, channels=4, num_classes=3)
+    with pytest.raises(TypeError, match='needs a decode head with stages.*got FCNHead'):
+        build(head=head)
