@@ -1,0 +1,27 @@
+# CPU-sized: a quarter of VGG's width, half of CamVid's resolution, about 20 minutes on two cores.
+_base_ = './lrn_vgg16bn_1xb10-80k_camvid-360x480.py'
+model = dict(
+    backbone=dict(base_channels=16, init_cfg=None),
+    decode_head=dict(in_channels=[16, 32, 64, 128, 128, 128]))
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='Resize', scale=(240, 180), keep_ratio=False),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='PackSegInputs')
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(240, 180), keep_ratio=False),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs')
+]
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = dict(dataset=dict(split='val', pipeline=test_pipeline))
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-2))
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, end=2000, by_epoch=False)]
+train_cfg = dict(max_iters=2000, val_interval=250)
+default_hooks = dict(checkpoint=dict(interval=1000))

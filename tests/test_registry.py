@@ -1,0 +1,50 @@
+"""Whatever the package registers has a docstring, a test file of its name and a config."""
+import inspect
+from pathlib import Path
+
+import mmseg.registry
+import pytest
+from mmengine.registry import Registry
+
+import mmseg_ext
+
+ROOT = Path(__file__).parents[1]
+PLUGINS = {
+    name: cls
+    for registry in vars(mmseg.registry).values() if isinstance(registry, Registry)
+    for name, cls in registry.module_dict.items() if cls.__module__.startswith('mmseg_ext.')
+}
+
+
+def squash(name):
+    return name.lower().replace('_', '')
+
+
+def test_the_public_names_of_the_design_are_registered():
+    assert {'VGG', 'LRNHead', 'SegNetHead', 'StagewiseIoUMetric', 'CamVidDataset',
+            'SUNRGBDDataset', 'ScenesDataset'} <= set(PLUGINS)
+
+
+@pytest.mark.parametrize('name', PLUGINS)
+def test_a_plugin_has_a_docstring_and_a_file_of_its_name(name):
+    cls = PLUGINS[name]
+    assert len(inspect.getdoc(cls)) > 100
+    assert squash(Path(inspect.getfile(cls)).stem) == squash(name)
+
+
+@pytest.mark.parametrize('name', PLUGINS)
+def test_a_plugin_has_a_test_file_where_the_package_has_it(name):
+    folder = Path(inspect.getfile(PLUGINS[name])).parent
+    tests = ROOT / 'tests' / folder.relative_to(Path(mmseg_ext.__file__).parent)
+    assert squash(f'test{name}') in {squash(p.stem) for p in tests.glob('test_*.py')}
+
+
+@pytest.mark.parametrize('name', PLUGINS)
+def test_a_plugin_is_used_by_a_config(name):
+    assert any(f"'{name}'" in p.read_text() for p in (ROOT / 'configs').rglob('*.py'))
+
+
+def test_plugins_build_in_the_scope_of_a_config_inherited_by_package_name():
+    """mmengine builds what comes from 'mmseg_ext::...' with this scope."""
+    model = mmseg.registry.MODELS.build(dict(type='VGG', base_channels=1, _scope_='mmseg_ext'))
+    assert type(model) is PLUGINS['VGG']
