@@ -1,0 +1,5 @@
+from . import lrn
+from .case import Case
+from .measure import measure
+
+__all__ = ['Case', 'lrn', 'measure']
