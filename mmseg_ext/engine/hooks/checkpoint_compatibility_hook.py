@@ -114,13 +114,13 @@ class CheckpointCompatibilityHook(Hook):
         """Counts and one example each of what does not fit."""
         parts = []
         if missing:
-            parts.append(f'{len(missing)} parameters are missing (such as {missing[0]})')
+            parts.append(f'parameters missing: {len(missing)} (such as {missing[0]})')
         if unexpected:
-            parts.append(f'{len(unexpected)} are unexpected (such as {unexpected[0]})')
+            parts.append(f'parameters unexpected: {len(unexpected)} (such as {unexpected[0]})')
         if reshaped:
             name, (old, new) = next(iter(reshaped.items()))
-            parts.append(f'{len(reshaped)} have another shape (such as {name}: {tuple(old)} in the '
-                         f'checkpoint, {tuple(new)} in the model)')
+            parts.append(f'parameters of another shape: {len(reshaped)} (such as {name}: '
+                         f'{tuple(old)} in the checkpoint, {tuple(new)} in the model)')
         return ', '.join(parts)
 
     @staticmethod

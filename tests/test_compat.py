@@ -1,0 +1,362 @@
+import builtins
+import collections
+import copy
+import datetime
+import importlib
+import importlib.util
+import os
+import pickle
+import pickletools
+import struct
+import subprocess
+import sys
+from importlib import metadata
+
+import numpy as np
+import pytest
+import torch
+from mmengine import device
+from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmseg_ext import compat
+
+
+class Environment:
+    """Pretends that other packages are installed."""
+
+    def __init__(self, monkeypatch):
+        self.versions = dict(torch='2.1.0', mmengine='0.10.7', mmcv='2.1.0',
+                             mmsegmentation='1.2.2')
+        self.missing = set()
+        self.failing_import = None
+        monkeypatch.setattr(importlib.util, 'find_spec',
+                            lambda name: None if name in self.missing else object())
+        monkeypatch.setattr(metadata, 'version', self.version)
+        monkeypatch.setattr(importlib, 'import_module', self.import_module)
+
+    def version(self, name):
+        if name not in self.versions:
+            raise metadata.PackageNotFoundError(name)
+        return self.versions[name]
+
+    def import_module(self, name):
+        if name == 'mmcv._ext' and self.failing_import is not None:
+            raise self.failing_import
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    return Environment(monkeypatch)
+
+
+@pytest.mark.parametrize('version', ['2.0.0rc4', '2.1.0', '2.1.0+cu118'])
+def test_environment_of_mmseg_1_passes(environment, version):
+    environment.versions['mmcv'] = version
+    compat.check_environment()
+
+
+def test_source_folder_without_version_passes(environment):
+    del environment.versions['mmcv']
+    compat.check_environment()
+
+
+@pytest.mark.parametrize('name, command', [
+    ('torch', "pip install 'torch>=2.0'"),
+    ('mmengine', "pip install 'mmengine>=0.5.0,<1.0.0'"),
+    ('mmcv', 'pip install --no-build-isolation .* mmcv'),
+    ('mmseg', "pip install 'mmsegmentation>=1.0.0,<2.0.0'"),
+    ('ftfy', 'pip install ftfy regex'),
+    ('regex', 'pip install ftfy regex'),
+])
+def test_missing_package_is_named_with_the_command_that_installs_it(environment, name, command):
+    environment.missing.add(name)
+    with pytest.raises(ImportError, match=f'{name}.*not installed: {command}') as info:
+        compat.check_environment()
+    assert '\n' not in str(info.value)
+    assert info.value.name == 'mmseg_ext'  # how the tools know it from a genuine one
+
+
+@pytest.mark.parametrize('name, version', [
+    ('mmcv', '1.7.2'), ('mmcv', '2.0.0rc3'), ('mmcv', '2.2.0'), ('mmengine', '0.4.0'),
+    ('mmengine', '1.0.0'), ('mmsegmentation', '0.30.0'), ('torch', '1.13.1'),
+])
+def test_version_outside_the_range_is_named(environment, name, version):
+    environment.versions[name] = version
+    with pytest.raises(ImportError, match=rf'needs {name}>=.* but {version} is installed'):
+        compat.check_environment()
+
+
+def test_mmcv_without_operators_is_named(environment):
+    environment.failing_import = ModuleNotFoundError('no', name='mmcv._ext')
+    with pytest.raises(ImportError, match='without its compiled operators.*--no-build-isolation'):
+        compat.check_environment()
+
+
+def test_operators_built_for_another_torch_are_named(environment):
+    environment.failing_import = ImportError('_ext.so: undefined symbol: _ZN2at\nmore')
+    with pytest.raises(ImportError, match=r'do not fit .* \(_ext.so: undefined symbol: _ZN2at\)'):
+        compat.check_environment()
+
+
+def test_error_of_another_import_is_not_renamed(environment):
+    environment.failing_import = ModuleNotFoundError('no yapf', name='yapf')
+    with pytest.raises(ModuleNotFoundError, match='no yapf'):
+        compat.check_environment()
+
+
+def test_configs_that_inherit_need_pkg_resources(environment):
+    compat.check_config_inheritance()
+    environment.missing.add('pkg_resources')
+    with pytest.raises(ImportError, match=r"pip install 'setuptools<81'"):
+        compat.check_config_inheritance()
+
+
+def test_import_of_the_package_without_mmengine_is_one_sentence():
+    code = """
+import importlib.util
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name: None if name == 'mmengine' else find_spec(name)
+import mmseg_ext
+"""
+    result = subprocess.run([sys.executable, '-c', code], text=True, capture_output=True)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith('ImportError: mmseg_ext needs mmengine>=')
+    assert 'During handling' not in result.stderr
+
+
+# ---------------------------------------------------------------------------------------------
+# Checkpoints
+
+
+class Tiny(BaseModel):
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+
+    def forward(self, inputs, mode='tensor'):
+        return dict(loss=self.layer(inputs).square().mean())
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_checkpoint_of_a_runner_loads_with_weights_only(tmp_path, by_epoch):
+    loop = dict(by_epoch=True, max_epochs=2) if by_epoch else dict(by_epoch=False, max_iters=4)
+    runner = Runner(
+        Tiny(), str(tmp_path), DataLoader([dict(inputs=torch.rand(2))] * 8, batch_size=4),
+        train_cfg=loop,
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3), accumulative_counts=2),
+        param_scheduler=[
+            dict(type='LinearLR', start_factor=0.1, begin=0, end=2, by_epoch=by_epoch),
+            dict(type='CosineAnnealingLR', T_max=4, by_epoch=by_epoch)],
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=2, by_epoch=by_epoch),
+                           logger=dict(type='LoggerHook', interval=1)),
+        custom_hooks=[dict(type='EMAHook')], randomness=dict(seed=0),
+        experiment_name=f'compat_{by_epoch}')
+    runner.message_hub.update_scalars(dict(a=np.float32(2), b=torch.tensor(3.), c=4))
+    runner.message_hub.update_info('numbers', np.arange(3), resumed=True)
+    runner.train()
+
+    path = tmp_path / ('epoch_2.pth' if by_epoch else 'iter_4.pth')
+    checkpoint = torch.load(path, weights_only=True)
+    assert 'ema_state_dict' in checkpoint
+    hub = checkpoint['message_hub']
+    assert hub['log_scalars']['a'].mean() == 2
+    assert len(hub['log_scalars']['train/loss'].data[0]) == 4
+    np.testing.assert_array_equal(hub['runtime_info']['numbers'], [0, 1, 2])
+
+
+def save_and_load(value, tmp_path, old=b'', new=b''):
+    """Through a file, in which a name of a module may be replaced by another."""
+    path = tmp_path / 'file.pth'
+    torch.save(value, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    return torch.load(path, weights_only=True)
+
+
+NUMPY_MODULES = (b'cnumpy.core.multiarray\n', b'cnumpy._core.multiarray\n')
+
+
+@pytest.mark.parametrize('module', NUMPY_MODULES)
+@pytest.mark.parametrize('value', [
+    np.arange(6.).reshape(2, 3), np.asfortranarray(np.arange(6).reshape(2, 3)), np.zeros((0, 3)),
+    np.array([True, False]), np.array([1 + 2j]), np.arange(3, dtype='>i2'), np.uint8(7),
+    np.float16(0.5), np.bool_(True), np.array(3.5),
+], ids=repr)
+def test_numbers_written_under_numpy_1_and_2_load(value, module, tmp_path):
+    written = next(name for name in NUMPY_MODULES if name in pickle.dumps(value, 2))
+    loaded = save_and_load(value, tmp_path, written, module)
+    assert loaded.dtype == pickle.loads(pickle.dumps(value, 2)).dtype
+    np.testing.assert_array_equal(loaded, value)
+    assert np.isfortran(loaded) == np.isfortran(value)
+
+
+def test_loaded_arrays_are_written_again_as_plain_arrays(tmp_path):
+    # mmengine copies them on their way into the next checkpoint
+    loaded = copy.deepcopy(save_and_load(np.arange(3.), tmp_path))
+    for protocol in (2, pickle.HIGHEST_PROTOCOL):
+        names = [argument for _, argument, _ in pickletools.genops(pickle.dumps(loaded, protocol))
+                 if isinstance(argument, str)]
+        assert names and not any('mmseg_ext' in name for name in names)
+
+
+def test_loaded_history_goes_on(tmp_path):
+    history = HistoryBuffer([1., 2.], [1, 1])
+    loaded = save_and_load(history, tmp_path)
+    loaded.update(6.)
+    assert loaded.mean() == 3 and loaded.statistics('max') == 6 and loaded.current() == 6
+    assert type(loaded) is HistoryBuffer
+
+
+class Reduced:
+    """Is pickled as a call of a function, and a state."""
+
+    def __init__(self, *reduced):
+        self.reduced = reduced
+
+    def __reduce__(self):
+        return self.reduced
+
+    def __call__(self):
+        """Makes pickle take it as a function."""
+
+
+def float_type(*state):
+    return Reduced(np.dtype, ('f8', False, True), state)
+
+
+ADDRESS = struct.pack('<q', id(builtins))  # bytes that the attacks below turn into an object
+FIELDS = {'a': (np.dtype('f4'), 0)}
+EMPTY = Reduced(np.zeros(0).__reduce__()[0], (np.ndarray, (0, ), b'b'))
+
+
+@pytest.mark.parametrize('attack', [
+    Reduced(os.system, ('true', )),
+    Reduced(eval, ('1', )),
+    Reduced(exec, ('pass', )),
+    Reduced(getattr, (Reduced(importlib.import_module, ('os', )), 'system')),
+    Reduced(getattr, (HistoryBuffer, '__init__')),
+    Reduced(getattr, (HistoryBuffer, '_set_default_statistics')),
+    Reduced(getattr, (HistoryBuffer(), 'mean')),
+    Reduced(getattr, (collections.OrderedDict, 'mean')),
+    Reduced(Reduced(getattr, (HistoryBuffer.mean, '__globals__')), ()),
+    # numpy: bytes of the file as pointers, of which any use runs code
+    Reduced(np.ndarray, ((1, ), 'O', ADDRESS)),
+    Reduced(np.ndarray, ((1, ), 'f8', ADDRESS)),
+    Reduced(np.dtype, ('O8', False, True), (3, '|', None, None, None, -1, -1, 0)),
+    np.array([None]),
+    np.array([(1, 2)], 'i4,i4'),
+    float_type(3, '<', None, ('a', ), FIELDS, -1, -1, 0),
+    float_type(3, '<', (np.dtype('f4'), (2, )), None, None, -1, -1, 0),
+    float_type(3, '<', None, None, None, -1, -1, 63),
+    float_type(4, '<', None, None, None, -1, -1, 0, {}),
+    Reduced(np.zeros(0).__reduce__()[0], (HistoryBuffer, (0, ), b'b')),
+    Reduced(np.zeros(0).__reduce__()[0], (np.ndarray, (4, ), 'O')),
+    Reduced(*EMPTY.reduced, (1, (1, ), 'O', False, ADDRESS)),
+    Reduced(np.float64(1).__reduce__()[0], ('O', ADDRESS)),
+    np.memmap,
+    np.load,
+], ids=lambda attack: repr(getattr(attack, 'reduced', attack)))
+def test_pickle_that_runs_code_is_refused(attack, tmp_path):
+    with pytest.raises(pickle.UnpicklingError, match='Weights only load failed'):
+        save_and_load(attack, tmp_path)
+
+
+def test_allowing_again_changes_nothing():
+    before = set(torch.serialization.get_safe_globals())
+    compat.allow_checkpoint_classes()
+    assert set(torch.serialization.get_safe_globals()) == before
+    allowed = [entry[0] if isinstance(entry, tuple) else entry for entry in before]
+    assert HistoryBuffer in allowed
+    assert not {getattr, np.ndarray, np.dtype}.intersection(allowed)
+
+
+def test_older_torch_is_left_alone(monkeypatch):
+    monkeypatch.setattr(torch, '__version__', '2.5.1')
+    monkeypatch.setattr(torch.serialization, 'add_safe_globals', None)
+    compat.allow_checkpoint_classes()
+
+
+# ---------------------------------------------------------------------------------------------
+# Without a GPU
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(device, 'get_device', lambda: 'cpu')
+
+
+def test_sync_batch_norm_becomes_batch_norm_everywhere(no_gpu):
+    cfg = Config(dict(
+        sync_bn='torch', norm_cfg=dict(type='SyncBN', requires_grad=True),
+        model=dict(neck=[dict(norm_cfg=dict(type='mmcv.MMSyncBN'))],
+                   head=dict(norm_cfg=dict(type=torch.nn.SyncBatchNorm), act=dict(type='ReLU')))))
+    compat.replace_sync_batch_norm(cfg)
+    assert cfg.norm_cfg == dict(type='BN', requires_grad=True)
+    assert cfg.model.neck[0].norm_cfg.type == 'BN'
+    assert cfg.model.head.norm_cfg.type == 'BN'
+    assert cfg.model.head.act.type == 'ReLU'
+    assert cfg.sync_bn is None
+
+
+def test_config_without_sync_batch_norm_stays(no_gpu):
+    entries = dict(model=dict(norm_cfg=dict(type='GN', num_groups=2)))
+    cfg = Config(entries)
+    compat.replace_sync_batch_norm(cfg)
+    assert cfg.to_dict() == entries
+
+
+def test_config_stays_where_there_is_a_gpu(monkeypatch):
+    monkeypatch.setattr(device, 'get_device', lambda: 'cuda')
+    entries = dict(launcher='pytorch', norm_cfg=dict(type='SyncBN'))
+    cfg = Config(entries)
+    compat.replace_sync_batch_norm(cfg)
+    compat.prepare_distributed(cfg)
+    assert cfg.to_dict() == entries
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """Arguments with which the process group was joined."""
+    calls = []
+    monkeypatch.setattr(torch.distributed, 'init_process_group',
+                        lambda *args, **kwargs: calls.append((args, kwargs)))
+    monkeypatch.setattr(compat.atexit, 'register', lambda *args: None)
+    return calls
+
+
+def test_processes_without_gpu_join_gloo_and_wrap_without_device(no_gpu, joined):
+    cfg = Config(dict(launcher='pytorch', find_unused_parameters=True))
+    compat.prepare_distributed(cfg)
+    assert joined == [(('gloo', ), {})]
+    assert cfg.model_wrapper_cfg == dict(
+        type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
+        find_unused_parameters=True)
+    assert cfg.env_cfg.dist_cfg.backend == 'gloo'
+
+
+def test_settings_of_the_user_are_kept_without_gpu(no_gpu, joined):
+    cfg = Config(dict(
+        launcher='pytorch', model_wrapper_cfg=dict(type='MMSeparateDistributedDataParallel'),
+        env_cfg=dict(cudnn_benchmark=True, dist_cfg=dict(backend='nccl', timeout=90))))
+    compat.prepare_distributed(cfg)
+    assert joined == [(('gloo', ), dict(timeout=datetime.timedelta(seconds=90)))]
+    assert cfg.model_wrapper_cfg == dict(
+        type='MMSeparateDistributedDataParallel', device_ids=None)
+    assert cfg.env_cfg == dict(cudnn_benchmark=True, dist_cfg=dict(backend='gloo', timeout=90))
+
+
+def test_single_process_joins_nothing(no_gpu, joined):
+    cfg = Config(dict(launcher='none'))
+    compat.prepare_distributed(cfg)
+    assert joined == [] and cfg.to_dict() == dict(launcher='none')
+
+
+def test_launchers_that_need_a_gpu_are_named(no_gpu, joined):
+    with pytest.raises(ValueError, match="launcher 'slurm' needs a GPU .*tools/dist_train.sh"):
+        compat.prepare_distributed(Config(dict(launcher='slurm')))
