@@ -16,9 +16,10 @@ train: setup
 	@$(RUN) tools/train.py $(QUICKSTART) --work-dir $(WORK_DIR) \
 	    $(if $(ITERS),--cfg-options train_cfg.max_iters=$(ITERS) train_cfg.val_interval=$(ITERS))
 	@$(RUN) tools/test.py $(QUICKSTART) "$$(cat $(WORK_DIR)/last_checkpoint)" \
-	    --work-dir $(WORK_DIR) --show-dir pictures
+	    --work-dir $(WORK_DIR) --show-dir $(WORK_DIR)
 	@echo "checkpoint: $$(cat $(WORK_DIR)/last_checkpoint)"
-	@echo "pictures:   $(WORK_DIR)"
+	@echo "picture:    $$(ls $(WORK_DIR)/vis_data/vis_image/*.png | head -n 1)" \
+	    "(input, truth, s_1 to s_6; more beside it)"
 
 test: setup
 	@$(RUN) -m pytest -q $(ARGS)

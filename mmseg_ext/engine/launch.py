@@ -194,6 +194,14 @@ def errors_as_sentences() -> Iterator[None]:
         if sentence is None:
             raise
         raise SystemExit(f'error: {sentence}') from None
+    except AssertionError as error:
+        # All that mmseg's own data sets, such as VOC's, say where the data are not there.
+        missing = re.match(r'Failed to load `ann_file` (.+)', str(error))
+        if missing is None:
+            raise
+        raise SystemExit(f'error: the list of images {missing.group(1)} does not exist; is the '
+                         'data set there? (configs/lrn/README.md, section Data, says where to get '
+                         'each one and what the folders look like)') from None
 
 
 def user_sentence(error: Exception) -> Optional[str]:

@@ -36,7 +36,7 @@ class StagewiseIoUMetric(IoUMetric):
                 ``gt_sem_seg`` (1, H, W).
 
         Raises:
-            KeyError: If a prediction carries no stages.
+            ValueError: If a prediction carries no stages.
         """
         if self.format_only or self.output_dir is not None:
             # Writing pictures of the finest stage is the parent's work; its counts are not used.
@@ -48,7 +48,7 @@ class StagewiseIoUMetric(IoUMetric):
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
             if 'stage_sem_seg' not in sample:
-                raise KeyError(
+                raise ValueError(
                     'StagewiseIoUMetric found no stages in the prediction: set '
                     "model.type='StagewiseEncoderDecoder', or use IoUMetric where there are none "
                     '(other heads, --tta).')

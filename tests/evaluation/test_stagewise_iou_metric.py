@@ -68,7 +68,7 @@ def test_predictions_without_stages_are_explained():
     metric.dataset_meta = META
     sample = predictions(1)[0]
     del sample['stage_sem_seg']
-    with pytest.raises(KeyError, match="model.type='StagewiseEncoderDecoder'"):
+    with pytest.raises(ValueError, match="model.type='StagewiseEncoderDecoder'"):
         metric.process({}, [sample])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmseg.datasets import PascalVOCDataset
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -193,3 +194,15 @@ def test_only_errors_written_for_the_user_lose_their_traceback(kind, path, is_sh
     with pytest.raises(SystemExit if is_shown else kind, match='what is wrong'):
         with launch.errors_as_sentences():
             exec(code)
+
+
+def test_a_missing_data_set_of_mmsegs_own_is_one_sentence(tmp_path):
+    with pytest.raises(SystemExit, match=r'no/train.txt does not exist; .*README.md'):
+        with launch.errors_as_sentences():
+            PascalVOCDataset(ann_file='no/train.txt', data_root=str(tmp_path))
+
+
+def test_other_assertions_keep_their_traceback():
+    with pytest.raises(AssertionError, match='1 != 2'):
+        with launch.errors_as_sentences():
+            raise AssertionError('1 != 2')
