@@ -1,0 +1,2 @@
+_base_ = './segnet_vgg16bn-w16_1xb8-1200_camvid-180x240.py'
+model = dict(decode_head=dict(deep_supervision=True))

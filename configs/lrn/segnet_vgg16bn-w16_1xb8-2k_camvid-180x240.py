@@ -1,2 +1,0 @@
-_base_ = './lrn_vgg16bn-w16_1xb8-2k_camvid-180x240.py'
-model = dict(decode_head=dict(type='SegNetHead'))
