@@ -3,8 +3,8 @@ from typing import List
 import torch
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
+from mmseg.models.utils import resize
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from mmseg.utils import ConfigType, OptSampleList, SampleList
 from torch import Tensor
 
@@ -61,14 +61,33 @@ class StagewiseEncoderDecoder(EncoderDecoder):
             list[:obj:`SegDataSample`]: With ``seg_logits`` and ``pred_sem_seg`` of the finest stage
             and ``stage_sem_seg`` of all.
         """
-        *coarse, finest = seg_logits.chunk(self.decode_head.num_stages, dim=1)
+        num_stages = self.decode_head.num_stages
+        coarse, finest = seg_logits.split(
+            [seg_logits.size(1) // num_stages * k for k in (num_stages - 1, 1)], dim=1)
         results = super().postprocess_result(finest, data_samples)
-        maps = [[] for _ in results]
-        for stage in coarse:
-            blank = data_samples and [SegDataSample(metainfo=s.metainfo) for s in data_samples]
-            for stages, sample in zip(maps, super().postprocess_result(stage, blank)):
-                stages.append(sample.pred_sem_seg.data)
-        for stages, sample in zip(maps, results):
-            stages.append(sample.pred_sem_seg.data)
-            sample.stage_sem_seg = PixelData(data=torch.cat(stages).to(torch.uint8))
+        for logits, sample in zip(coarse, results):
+            maps = sample.pred_sem_seg.data.to(torch.uint8)
+            if num_stages > 1:
+                logits = self._to_original_image(logits, sample.metainfo)
+                stages = logits.view(num_stages - 1, -1, *logits.shape[1:])
+                if self.decode_head.out_channels == 1:  # binary segmentation
+                    labels = stages[:, 0].sigmoid() > self.decode_head.threshold
+                else:
+                    # Of max and argmax, which agree, max is four times as fast on a CPU.
+                    labels = stages.max(dim=1).indices
+                maps = torch.cat([labels.to(torch.uint8), maps])
+            sample.stage_sem_seg = PixelData(data=maps)
         return results
+
+    def _to_original_image(self, logits: Tensor, meta: dict) -> Tensor:
+        """Undo padding, flip and resizing as mmseg does for the final map, (D, H, W)."""
+        left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
+        height, width = logits.shape[1:]
+        logits = logits[:, top:height - bottom, left:width - right]
+        if meta.get('flip'):
+            logits = logits.flip(2 if meta['flip_direction'] == 'horizontal' else 1)
+        return resize(
+            logits[None],
+            meta.get('ori_shape', logits.shape[1:]),
+            mode='bilinear',
+            align_corners=self.align_corners)[0]

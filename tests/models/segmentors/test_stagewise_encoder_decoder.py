@@ -4,6 +4,8 @@ from mmengine import ConfigDict
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from mmseg_ext.models import StagewiseEncoderDecoder
+
 
 def build(type='StagewiseEncoderDecoder', head=None, **test_cfg):
     torch.manual_seed(0)
@@ -55,6 +57,7 @@ def test_padding_and_flip_are_undone_for_every_stage():
     flipped = model.predict(image, [sample(flip=True, ori_shape=(64, 64))])[0].stage_sem_seg.data
     assert flipped.equal(straight.flip(-1))
     padded = model.predict(image, [sample(padding=(4, 6, 2, 8), ori_shape=(54, 54))])[0]
+    assert isinstance(model, StagewiseEncoderDecoder)
     assert padded.stage_sem_seg.data.equal(straight[:, 2:56, 4:58])
 
 
@@ -62,3 +65,14 @@ def test_a_head_without_stages_is_refused():
     head = dict(type='FCNHead', in_channels=16, channels=4, num_classes=3)
     with pytest.raises(TypeError, match='needs a decode head with stages.*got FCNHead'):
         build(head=head)
+
+
+@torch.no_grad()
+def test_binary_stages_are_thresholded():
+    head = dict(type='LRNHead', in_channels=[2, 4, 8, 16, 16, 16], num_classes=2, out_channels=1,
+                threshold=0.4, loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True))
+    model, image = build(head=head), torch.randn(1, 3, 64, 64)
+    stages = model.predict(image)[0].stage_sem_seg.data
+    logits = model.decode_head(model.extract_feat(image))[2]
+    full = torch.nn.functional.interpolate(logits, (64, 64), mode='bilinear')
+    assert stages[2].equal((full[0, 0].sigmoid() > 0.4).to(torch.uint8))
