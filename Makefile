@@ -1,7 +1,7 @@
 # `make train` and `make test` are all a fresh checkout needs: each sets up .venv first (see
 # tools/bootstrap.sh) and does nothing of the kind when that is done already.
 PYTHON ?= python3
-QUICKSTART ?= configs/quickstart/lrn_vgg11bn-w16_1xb8-300_scenes-128x128.py
+QUICKSTART ?= configs/quickstart/lrn_vgg11bn-w16_1xb4-800_scenes-128x128.py
 WORK_DIR ?= work_dirs/quickstart
 # iterations of `make train`; empty: what the config says
 ITERS ?=
