@@ -4,7 +4,7 @@ from mmengine.registry import Registry
 from mmseg import registry as mmseg_registry
 
 #: Benchmark cases: at least one for every op and plugin (``tools/benchmark.py`` runs them).
-BENCHMARKS = Registry('benchmark', scope='mmseg_ext')
+BENCHMARKS = Registry('benchmark', scope='mmseg_ext', locations=['mmseg_ext.benchmarks'])
 
 # Lets a config inherit one of ours by `_base_ = 'mmseg_ext::lrn/...'`. mmengine builds such a
 # config in the scope 'mmseg_ext'; empty children of mmseg's registries lead each lookup on to
