@@ -63,7 +63,7 @@ def _peak_bytes(run: Callable, device: str) -> Optional[int]:
         run()
         return torch.cuda.max_memory_allocated() - before
     try:
-        # glibc: gives back what the calls before have freed, else it would hide what this one takes.
+        # glibc: give back what earlier calls have freed, else it hides what this one takes.
         ctypes.CDLL('libc.so.6').malloc_trim(0)
         # Linux: sets the high-water mark of resident memory back to what is resident now.
         with open('/proc/self/clear_refs', 'w') as f:
