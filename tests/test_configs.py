@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine import Config
-from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -33,7 +32,6 @@ def test_there_are_configs():
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
 def test_a_config_builds_and_learns_and_predicts(path):
     cfg = narrow(Config.fromfile(path))
-    init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
     num_classes = cfg.model.decode_head.num_classes
     label = torch.randint(0, num_classes, (1, 40, 56))

@@ -3,7 +3,6 @@ import os.path as osp
 
 import numpy as np
 import pytest
-from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 from PIL import Image
 
@@ -16,13 +15,6 @@ LAYOUTS = {
 }
 # One pixel of each value in the files: the 11 classes, then void.
 VALUES = np.arange(12, dtype=np.uint8).reshape(3, 4)
-
-
-@pytest.fixture(autouse=True)
-def mmseg_scope():
-    # As the Runner does: 'LoadAnnotations' is mmseg's and not mmcv's.
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        yield
 
 
 @pytest.fixture(params=LAYOUTS, ids=str)

@@ -2,17 +2,9 @@ import pickle
 
 import numpy as np
 import pytest
-from mmengine.registry import DefaultScope
 from PIL import Image
 
 from mmseg_ext.datasets.checked_seg_dataset import CheckedSegDataset, check_label_values
-
-
-@pytest.fixture(autouse=True)
-def mmseg_scope():
-    # As the Runner does: 'LoadAnnotations' is mmseg's and not mmcv's.
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        yield
 
 
 class TwoClasses(CheckedSegDataset):

@@ -3,7 +3,6 @@ import os.path as osp
 
 import numpy as np
 import pytest
-from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 from PIL import Image
 
@@ -24,13 +23,6 @@ COUNTS = np.array([
     [10, 0, 0, 0],
     [1, 4, 0, 5],
 ])
-
-
-@pytest.fixture(autouse=True)
-def mmseg_scope():
-    # As the Runner does: 'LoadAnnotations' is mmseg's and not mmcv's.
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        yield
 
 
 @pytest.fixture

@@ -20,12 +20,12 @@ from mmseg_ext.datasets.scenes_dataset import ScenesDataset
 
 THINGS = [CLASSES.index(name) for name in THING_CLASSES]
 TRAIN_PIPELINE = [
-    dict(type='mmseg.RandomResize', scale=(160, 160), ratio_range=(0.8, 1.4), keep_ratio=True,
+    dict(type='RandomResize', scale=(160, 160), ratio_range=(0.8, 1.4), keep_ratio=True,
          resize_type='mmseg.Resize'),
-    dict(type='mmseg.RandomCrop', crop_size=(64, 96), cat_max_ratio=0.75),
-    dict(type='mmseg.RandomFlip', prob=0.5),
-    dict(type='mmseg.PhotoMetricDistortion'),
-    dict(type='mmseg.PackSegInputs'),
+    dict(type='RandomCrop', crop_size=(64, 96), cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='PackSegInputs'),
 ]
 
 
@@ -337,7 +337,7 @@ def test_wrappers_of_mmengine_take_it(wrap, length):
     (dict(size=64), 'size must be .* but 64 was given'),
     (dict(seed=-1), r'seed must be an integer from 0 to 2\*\*32 - 1, but -1 was given'),
     (dict(metainfo=dict(classes=('car', 'boat'))), 'not a subset of classes'),
-    (dict(pipeline=[dict(type='LoadImageFromFile'), dict(type='mmseg.LoadAnnotations')]),
+    (dict(pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]),
      'no files to load, but its pipeline has LoadImageFromFile and LoadAnnotations: drop'),
 ])
 def test_a_wrong_argument_is_refused_when_the_data_set_is_built(wrong, message):

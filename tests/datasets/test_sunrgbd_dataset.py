@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 from PIL import Image
 
@@ -9,13 +8,6 @@ from mmseg_ext.datasets.sunrgbd_dataset import SUNRGBDDataset
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 # Every value a file may hold: background 0, the classes 1..37, and 255 in two more pixels.
 VALUES = np.array([*range(38), 255, 255], dtype=np.uint8).reshape(5, 8)
-
-
-@pytest.fixture(autouse=True)
-def mmseg_scope():
-    # As the Runner does: 'LoadAnnotations' is mmseg's and not mmcv's.
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        yield
 
 
 def make_files(root, img, seg):
