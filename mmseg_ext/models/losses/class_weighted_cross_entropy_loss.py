@@ -77,16 +77,25 @@ class ClassWeightedCrossEntropyLoss(nn.Module):
 
         Returns:
             Tensor: A scalar, or (N, H, W) with ``reduction_override='none'``.
+
+        Raises:
+            ValueError: On a CPU, if a label is neither a class nor ``ignore_index``.
         """
         class_weight = None if self.class_weight is None else self.class_weight.to(pred.dtype)
         reduction = reduction_override or 'mean'
-        loss = F.cross_entropy(
-            pred,
-            target,
-            weight=class_weight,
-            ignore_index=ignore_index,
-            # One pass without a map of losses, unless somebody needs the map.
-            reduction='none' if reduction == 'none' or weight is not None else 'sum')
+        try:
+            loss = F.cross_entropy(
+                pred,
+                target,
+                weight=class_weight,
+                ignore_index=ignore_index,
+                # One pass without a map of losses, unless somebody needs the map.
+                reduction='none' if reduction == 'none' or weight is not None else 'sum')
+        except IndexError as error:  # on a CPU; a GPU says no more than that an assertion failed
+            raise ValueError(
+                f'The label maps hold a value that is neither one of the {pred.size(1)} classes, '
+                f'0 to {pred.size(1) - 1}, nor {ignore_index}, ignored ({error}) Correct the files '
+                'or num_classes.') from None
         if weight is not None:
             loss = loss * weight
         if reduction == 'none':

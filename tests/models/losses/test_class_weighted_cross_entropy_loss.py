@@ -98,3 +98,10 @@ def test_class_weights_follow_the_device_but_not_the_checkpoint():
 def test_unknown_normalization_is_refused():
     with pytest.raises(ValueError, match="'weights' or 'pixels', got 'caffe'"):
         ClassWeightedCrossEntropyLoss(normalization='caffe')
+
+
+def test_a_label_outside_the_classes_is_named():
+    pred, label = batch()
+    label[1, 2, 3] = 200
+    with pytest.raises(ValueError, match='one of the 3 classes, 0 to 2, nor 255.*Target 200'):
+        ClassWeightedCrossEntropyLoss(WEIGHTS)(pred, label)
