@@ -1,0 +1,58 @@
+"""Which implementation runs, and what is said where one is missing."""
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mmseg_ext.ops import bootstrapped_cross_entropy, extension_loaded, library
+
+LOGITS, LABELS = torch.randn(1, 3, 4, 4), torch.zeros(1, 4, 4).long()
+
+
+def run_without_extension(code):
+    """Run code in a process in which the compiled extension cannot be imported."""
+    block = "import sys; sys.modules['mmseg_ext._C'] = None\n"
+    return subprocess.run([sys.executable, '-c', block + code], capture_output=True, text=True,
+                          env={'PATH': '', 'PYTHONWARNINGS': 'default'})
+
+
+def test_without_the_extension_everything_works_and_one_warning_says_so():
+    run = run_without_extension(
+        'import torch\n'
+        'from mmseg_ext.ops import bootstrapped_cross_entropy, extension_loaded, hard_pixel_mask\n'
+        'assert not extension_loaded()\n'
+        'x, y = torch.randn(1, 3, 4, 4, requires_grad=True), torch.zeros(1, 4, 4).long()\n'
+        'for _ in range(3):\n'
+        '    bootstrapped_cross_entropy(x, y, thresh=.5, min_kept=3).backward()\n'
+        'hard_pixel_mask(torch.rand(2, 2), torch.ones(2, 2).bool(), min_kept=1)\n'
+        'assert x.grad.abs().sum() > 0\n')
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count('slower PyTorch code') == 1
+
+
+def test_without_the_extension_importing_says_nothing():
+    run = run_without_extension('import mmseg_ext.ops')
+    assert run.returncode == 0 and 'PyTorch code' not in run.stderr
+
+
+def test_an_implementation_that_is_missing_is_not_replaced():
+    run = run_without_extension(
+        'import torch\n'
+        'from mmseg_ext.ops import bootstrapped_cross_entropy\n'
+        'bootstrapped_cross_entropy(torch.randn(1, 3, 4, 4), torch.zeros(1, 4, 4).long(),\n'
+        "                           implementation='cpp')\n")
+    assert "RuntimeError: implementation='cpp' was asked for" in run.stderr
+
+
+def test_triton_needs_a_gpu_or_its_interpreter(monkeypatch):
+    monkeypatch.delenv('TRITON_INTERPRET', raising=False)
+    with pytest.raises(RuntimeError, match='triton.* tensor on cpu.*TRITON_INTERPRET=1'):
+        bootstrapped_cross_entropy(LOGITS, LABELS, implementation='triton')
+
+
+def test_the_device_decides(monkeypatch):
+    assert library.choose(None, LOGITS) == ('cpp' if extension_loaded() else 'reference')
+    assert library.choose('reference', LOGITS) == 'reference'
+    with pytest.warns(UserWarning, match='no kernels for meta'):
+        assert library.choose(None, LOGITS.to('meta')) == 'reference'
