@@ -1,0 +1,3 @@
+from .bootstrap_pixel_sampler import BootstrapPixelSampler
+
+__all__ = ['BootstrapPixelSampler']

@@ -1,0 +1,101 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmseg_ext.models import BootstrappedCrossEntropyLoss
+from mmseg_ext.ops import bootstrapped_cross_entropy, select_hard_pixels
+
+WEIGHTS = [0.5, 2.0, 7.0]
+SELECTIONS = [dict(thresh=0.5), dict(min_kept=7), dict(thresh=0.3, min_kept=9, per_image=True),
+              dict(min_kept=7, normalization='valid'), dict(thresh=0.5, normalization='numel')]
+
+
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    pred = torch.randn(2, 3, 5, 4, generator=generator, dtype=torch.float64)
+    label = torch.randint(0, 3, (2, 5, 4), generator=generator)
+    label[0, :2] = 255
+    return pred, label
+
+
+@pytest.mark.parametrize('class_weight', [None, WEIGHTS], ids=['plain', 'weighted'])
+@pytest.mark.parametrize('selection', SELECTIONS, ids=str)
+def test_it_is_the_op_and_all_ways_to_it_agree(selection, class_weight):
+    pred, label = batch()
+    loss = BootstrappedCrossEntropyLoss(class_weight=class_weight, loss_weight=3.0, **selection)
+    expected = 3 * bootstrapped_cross_entropy(pred, label, class_weight=class_weight, **selection)
+    torch.testing.assert_close(loss(pred, label), expected)
+    # with weights of one, the path for weights gives the same value and gradient
+    a, b = pred.clone().requires_grad_(), pred.clone().requires_grad_()
+    loss(a, label).backward()
+    weighted = loss(b, label, weight=torch.ones(label.shape))
+    weighted.backward()
+    torch.testing.assert_close(weighted, expected)
+    torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_none_gives_the_kept_pixels_losses_and_sum_their_sum():
+    pred, label = batch()
+    loss = BootstrappedCrossEntropyLoss(min_kept=7)
+    each = loss(pred, label, reduction_override='none')
+    kept = select_hard_pixels(pred, label, min_kept=7).kept
+    plain = F.cross_entropy(pred, label, ignore_index=255, reduction='none')
+    assert each.shape == label.shape and (each > 0).sum() == 7
+    torch.testing.assert_close(each, plain * kept)
+    torch.testing.assert_close(loss(pred, label, reduction_override='sum'), each.sum())
+    torch.testing.assert_close(loss(pred, label, avg_factor=10), each.sum() / 10)
+    torch.testing.assert_close(loss(pred, label), each.sum() / 7)
+
+
+def test_pixel_weights_are_factors_that_change_neither_selection_nor_normalizer():
+    pred, label = batch()
+    weight = torch.rand(label.shape, dtype=torch.float64)
+    loss = BootstrappedCrossEntropyLoss(min_kept=7)
+    each = loss(pred, label, reduction_override='none')
+    torch.testing.assert_close(loss(pred, label, weight=weight), (each * weight).sum() / 7)
+
+
+def test_another_label_can_be_ignored():
+    pred, label = batch()
+    label[label == 255] = 0
+    ours = BootstrappedCrossEntropyLoss()(pred, label, ignore_index=0)
+    torch.testing.assert_close(ours, F.cross_entropy(pred, label, ignore_index=0))
+
+
+def test_class_weights_follow_the_device_but_not_the_checkpoint(tmp_path):
+    loss = BootstrappedCrossEntropyLoss(class_weight=WEIGHTS)
+    assert not loss.state_dict()
+    assert loss.to('meta').class_weight.device.type == 'meta'
+
+
+def test_half_precision_logits_give_a_float32_loss():
+    pred, label = batch()
+    pred = pred.bfloat16().requires_grad_()
+    loss = BootstrappedCrossEntropyLoss(thresh=0.5)(pred, label)
+    loss.backward()
+    assert loss.dtype == torch.float32 and pred.grad.dtype == torch.bfloat16
+
+
+def test_it_works_under_autocast():
+    pred, label = batch()
+    layer = torch.nn.Conv2d(3, 3, 1)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        loss = BootstrappedCrossEntropyLoss(min_kept=5)(layer(pred.float()), label)
+    loss.backward()
+    assert loss.dtype == torch.float32 and layer.weight.grad.dtype == torch.float32
+
+
+def test_a_model_with_it_compiles_whole():
+    pred, label = batch()
+    model, loss = torch.nn.Conv2d(3, 3, 1).double(), BootstrappedCrossEntropyLoss(min_kept=5)
+    compiled = torch.compile(
+        lambda x: loss(model(x), label), backend='aot_eager', fullgraph=True)
+    torch.testing.assert_close(compiled(pred), loss(model(pred), label))
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(thresh=2.0), 'thresh'), (dict(min_kept=0), 'min_kept'),
+    (dict(normalization='mean'), 'normalization')])
+def test_wrong_options_are_refused_when_it_is_built(options, message):
+    with pytest.raises(ValueError, match=message):
+        BootstrappedCrossEntropyLoss(**options)
