@@ -1,27 +1,82 @@
 """Every config loads, builds its model and runs a loss step and a prediction on a tiny input."""
+import copy
+import functools
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import mmengine.config.utils
+import numpy as np
 import pytest
 import torch
 from mmengine import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from mmseg_ext.engine import launch
+
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(p for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
+CAMVID_PAIR = [
+    f'fcrn-k5d4{rule}_r18-w32-d8_1xb8-1200_camvid-180x240' for rule in ('', '-bs34560-t06')
+]
+PSPNET_PAIR = [
+    f'pspnet{rule}_r50-d8_4xb2-40k_cityscapes-512x1024' for rule in ('', '-bs67633-t06')
+]
+# FCRN paper: depth, output stride, kernel, dilation, field of view in pixels.
+TABLE_1 = [(depth, *row) for depth in (50, 101)
+           for row in ((16, 3, 6, 208), (8, 3, 6, 104), (8, 3, 12, 200), (8, 3, 18, 296),
+                       (8, 5, 6, 200), (8, 5, 12, 392), (8, 7, 6, 296))]
+TABLE_3 = TABLE_1 + [(152, *row) for _, *row in TABLE_1[:7]] + [(50, 8, 5, 18, 584),
+                                                                (50, 8, 7, 12, 584)]
+
+read_once = functools.lru_cache(maxsize=None)(Config.fromfile)
+
+
+@pytest.fixture(autouse=True, scope='module')
+def read_the_model_index_once():
+    """mmengine parses the 50 files of mmseg's index for each 'mmseg::' that it meets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.config.utils, 'load',
+                      functools.lru_cache(maxsize=None)(mmengine.config.utils.load))
+        yield
+
+
+def read(path):
+    """Read a config; several tests read all of them."""
+    return copy.deepcopy(read_once(path))
+
+
+def read_bootstrapping(name):
+    return read(CONFIGS / f'bootstrapping/{name}.py')
 
 
 def narrow(cfg):
     """Keep what a config composes, with fewer channels: the tests need not train a VGG-16."""
-    if cfg.model.backbone.type == 'VGG':
-        width = 4
-        cfg.model.backbone.base_channels = width
-        cfg.model.decode_head.in_channels = [width * m for m in (1, 2, 4, 8, 8, 8)]
-    cfg.model.backbone.init_cfg = None
+    width = 4
+    model, backbone, head = cfg.model, cfg.model.backbone, cfg.model.decode_head
+    if backbone.type == 'VGG':
+        backbone.base_channels = width
+        head.in_channels = [width * m for m in (1, 2, 4, 8, 8, 8)]
+    else:  # a ResNet
+        backbone.update(base_channels=width, stem_channels=width)
+        top_channels = width * (8 if backbone.depth < 50 else 32)
+        heads = [(head, top_channels)]
+        if 'auxiliary_head' in model:
+            heads.append((model.auxiliary_head, top_channels // 2))
+        for one, channels in heads:
+            one.in_channels = channels
+            one.update({key: width for key in ('channels', 'hidden_channels') if key in one})
+        model.data_preprocessor.size = (40, 56)
+    model.pretrained = None
+    backbone.init_cfg = None
     return cfg
 
 
@@ -31,8 +86,8 @@ def test_there_are_configs():
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
 def test_a_config_builds_and_learns_and_predicts(path):
-    cfg = narrow(Config.fromfile(path))
-    model = MODELS.build(cfg.model)
+    cfg = narrow(read(path))
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))  # SyncBN needs a GPU
     num_classes = cfg.model.decode_head.num_classes
     label = torch.randint(0, num_classes, (1, 40, 56))
     label[:, :8] = 255
@@ -46,7 +101,8 @@ def test_a_config_builds_and_learns_and_predicts(path):
     total = sum(v for k, v in losses.items() if 'loss' in k)
     total.backward()
     assert torch.isfinite(total) and total > 0
-    assert all(p.grad is not None for p in model.parameters())
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert trained and all(p.grad is not None for p in trained)
     model.eval()
     with torch.no_grad():
         results = model.test_step(batch)
@@ -55,12 +111,16 @@ def test_a_config_builds_and_learns_and_predicts(path):
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
 def test_a_config_trains_evaluates_and_saves(path):
-    cfg = Config.fromfile(path)
+    cfg = read(path)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator',
                 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'train_cfg'):
         assert cfg.get(key), key
     assert 'mmseg_ext' in cfg.custom_imports['imports']
-    assert cfg.default_hooks.checkpoint.interval <= cfg.train_cfg.max_iters
+    length = cfg.train_cfg.get('max_iters') or cfg.train_cfg.max_epochs
+    assert cfg.default_hooks.checkpoint.interval <= length
+    by_epoch = cfg.train_cfg.type == 'EpochBasedTrainLoop'
+    assert cfg.default_hooks.checkpoint.get('by_epoch', True) == by_epoch
+    assert cfg.log_processor.by_epoch == by_epoch
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
@@ -70,7 +130,7 @@ def test_a_config_is_a_delta_on_a_base(path):
 
 
 def test_lrn_on_camvid_has_the_papers_settings():
-    cfg = Config.fromfile(CONFIGS / 'lrn/lrn_vgg16bn_1xb10-80k_camvid-360x480.py')
+    cfg = read(CONFIGS / 'lrn/lrn_vgg16bn_1xb10-80k_camvid-360x480.py')
     assert cfg.train_dataloader.batch_size == 10
     assert cfg.train_cfg.max_iters == 80000
     optimizer = cfg.optim_wrapper.optimizer
@@ -78,6 +138,119 @@ def test_lrn_on_camvid_has_the_papers_settings():
     loss = cfg.model.decode_head.loss_decode
     assert loss.normalization == 'pixels'
     assert loss.class_weight[8:] == [.724619798, 5.855012981, 8.136508447]
+
+
+@pytest.mark.parametrize('data, row', [('voc12aug', row) for row in TABLE_1]
+                         + [('cityscapes', row) for row in TABLE_3])
+def test_each_row_of_the_fcrn_tables_is_a_config(data, row):
+    depth, stride, kernel, dilation, field_of_view = row
+    cfg = read_bootstrapping(
+        f'fcrn-k{kernel}d{dilation}_r{depth}-d{stride}_1xb16-204e_{data}-504x504')
+    backbone, head = cfg.model.backbone, cfg.model.decode_head
+    assert (backbone.depth, backbone.output_stride) == (depth, stride)
+    assert backbone.init_cfg.checkpoint == f'torchvision://resnet{depth}'
+    assert (head.kernel_size, head.dilation, head.label_stride) == (kernel, dilation, stride)
+    assert (head.dilation * (head.kernel_size - 1) + 1) * stride == field_of_view
+    assert head.loss_decode == dict(type='CrossEntropyLoss', avg_non_ignore=True)
+    assert (len(TABLE_1), len(TABLE_3)) == (14, 23)
+
+
+@pytest.mark.parametrize('kept', [256, 512, 1024])
+@pytest.mark.parametrize('depth, data', [(101, 'voc12aug'), (152, 'cityscapes'),
+                                         (101, 'pascal-context')])
+def test_bootstrapping_keeps_points_of_each_image(depth, data, kept):
+    """And changes nothing else in the row of the table that it starts from."""
+    plain, ours = (
+        read_bootstrapping(f'fcrn-k5d12{rule}_r{depth}-d8_1xb16-204e_{data}-504x504')
+        for rule in ('', f'-bs{kept}'))
+    assert ours.model.decode_head.pop('loss_decode') == dict(
+        type='BootstrappedCrossEntropyLoss', thresh=None, min_kept=kept, per_image=True)
+    del plain.model.decode_head.loss_decode
+    assert ours.to_dict() == plain.to_dict()
+
+
+@pytest.mark.parametrize('pair, key', [(CAMVID_PAIR, 'loss_decode'), (PSPNET_PAIR, 'sampler')])
+def test_a_pair_differs_in_the_bootstrapping_alone(pair, key):
+    plain, ours = (read_bootstrapping(name) for name in pair)
+    assert ours.model.decode_head.pop(key).type.startswith('Bootstrap')
+    plain.model.decode_head.pop(key, None)
+    ours.pop(key, None)  # the name that the config gives it
+    assert ours.to_dict() == plain.to_dict()
+
+
+def test_the_shares_of_pixels_are_what_the_comments_say():
+    pspnet = read_bootstrapping(PSPNET_PAIR[1]).model
+    height, width = pspnet.data_preprocessor.size
+    assert pspnet.decode_head.sampler.min_kept == round(512 / 63**2 * height * width)
+    camvid = read_bootstrapping(CAMVID_PAIR[1])
+    kept = camvid.model.decode_head.loss_decode.min_kept
+    assert kept == camvid.train_dataloader.batch_size * 180 * 240 // 10
+
+
+def test_fcrn_on_cityscapes_has_the_recipe_of_the_release():
+    cfg = read_bootstrapping('fcrn-k5d12-bs256-t06_r152-d8_1xb16-204e_cityscapes-504x504')
+    assert cfg.train_dataloader.batch_size == 16
+    transforms = {t.type: t for t in cfg.train_dataloader.dataset.pipeline}
+    assert transforms['RandomCrop'].crop_size == (504, 504)
+    assert transforms['RandomResize'].ratio_range == (0.7, 1.3)
+    loss = cfg.model.decode_head.loss_decode
+    assert (loss.thresh, loss.min_kept, loss.per_image) == (0.6, 256, False)
+
+    model = MODELS.build(narrow(cfg).model)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    groups = {id(g['params'][0]): (g['lr'], g['weight_decay']) for g in optimizer.param_groups}
+    assert groups[id(model.decode_head.conv_seg.bias)] == (3.2e-3, 0)
+    assert groups[id(model.decode_head.conv_seg.weight)] == (1.6e-3, 5e-4)
+    assert groups[id(model.backbone.conv1.weight)] == (1.6e-3, 5e-4)
+    (schedule, ) = [PARAM_SCHEDULERS.build(s, default_args=dict(
+        optimizer=optimizer, epoch_length=2)) for s in cfg.param_scheduler]
+    rates = []
+    for _ in range(2 * cfg.train_cfg.max_epochs):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        schedule.step()
+    assert set(rates[:280]) == {rates[0]}
+    np.testing.assert_allclose(np.array(rates[280:]) / rates[0], np.linspace(.5, 0, 128),
+                               atol=1e-6)
+
+
+@pytest.mark.parametrize('name', [
+    'fcrn-ml-k3d12-bs512_r101-d8_1xb16-204e_voc12aug-504x504', CAMVID_PAIR[0]])
+def test_flips_and_scales_are_averaged_at_test(name, tmp_path):
+    cfg = narrow(read_bootstrapping(name))
+    launch.enable_tta(cfg)
+    cv2.imwrite(str(tmp_path / 'image.png'), np.random.randint(0, 256, (50, 70, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / 'label.png'), np.zeros((50, 70), np.uint8))
+    views = Compose(cfg.test_dataloader.dataset.pipeline)(dict(
+        img_path=str(tmp_path / 'image.png'), seg_map_path=str(tmp_path / 'label.png'),
+        reduce_zero_label=False, seg_fields=[]))
+    assert len({tuple(image.shape) for image in views['inputs']}) == 3
+    assert [sample.flip for sample in views['data_samples']].count(True) == 3
+    assert len(views['inputs']) == 6
+    model = MODELS.build(cfg.model)
+    model.eval()
+    with torch.no_grad():
+        (result, ) = model.test_step(pseudo_collate([views]))
+    assert result.pred_sem_seg.data.shape[-2:] == (50, 70)
+    assert result.gt_sem_seg.data.shape[-2:] == (50, 70)
+
+
+def test_a_cell_is_as_many_pixels_at_test_as_in_training():
+    """ResNet rounds 100x75 pixels up to 13x10 cells, which must not be squeezed into that size."""
+    model = MODELS.build(
+        narrow(read_bootstrapping('fcrn-k5d12_r101-d8_1xb16-204e_voc12aug-504x504')).model)
+    model.eval()
+    sizes = []
+    model.backbone.register_forward_pre_hook(lambda _, args: sizes.append(args[0].shape[2:]))
+    model.decode_head.conv_seg.register_forward_hook(
+        lambda _, __, logits: sizes.append(logits.shape[2:]))
+    sample = SegDataSample(metainfo=dict(img_shape=(100, 75), ori_shape=(100, 75)))
+    with torch.no_grad():
+        (result, ) = model.test_step(
+            dict(inputs=[torch.zeros(3, 100, 75, dtype=torch.uint8)], data_samples=[sample]))
+    pixels, cells = sizes
+    assert tuple(pixels) == tuple(8 * side for side in cells)
+    assert result.pred_sem_seg.data.shape == (1, 100, 75)
 
 
 @pytest.mark.parametrize('name, count', [('camvid', 11), ('camvid_segnet_published', 11),

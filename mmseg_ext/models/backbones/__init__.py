@@ -1,3 +1,4 @@
+from .fcrn import FCRN
 from .vgg import VGG
 
-__all__ = ['VGG']
+__all__ = ['FCRN', 'VGG']

@@ -1,5 +1,6 @@
+from .fcrn_head import FCRNHead
 from .lrn_head import LRNHead
 from .segnet_head import SegNetHead
 from .stagewise_decode_head import StagewiseDecodeHead
 
-__all__ = ['LRNHead', 'SegNetHead', 'StagewiseDecodeHead']
+__all__ = ['FCRNHead', 'LRNHead', 'SegNetHead', 'StagewiseDecodeHead']

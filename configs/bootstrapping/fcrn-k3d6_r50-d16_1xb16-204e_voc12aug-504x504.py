@@ -1,0 +1,4 @@
+_base_ = './fcrn-k5d12_r50-d8_1xb16-204e_voc12aug-504x504.py'
+model = dict(
+    backbone=dict(output_stride=16),
+    decode_head=dict(kernel_size=3, dilation=6, label_stride=16))

@@ -1,0 +1,10 @@
+# The network of VOC, as in Sec. 3.1.
+_base_ = [
+    '../_base_/models/fcrn_r50-d8.py', '../_base_/datasets/pascal_context_504x504.py',
+    '../_base_/schedules/schedule_fcrn_204e.py', '../_base_/runtime/default_runtime.py'
+]
+model = dict(
+    data_preprocessor=dict(size=(504, 504)),
+    backbone=dict(depth=101, init_cfg=dict(checkpoint='torchvision://resnet101')),
+    decode_head=dict(num_classes=60))
+log_processor = dict(by_epoch=True)

@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/fcrn_r50-d8.py', '../_base_/datasets/voc12_aug_504x504.py',
+    '../_base_/schedules/schedule_fcrn_204e.py', '../_base_/runtime/default_runtime.py'
+]
+model = dict(
+    data_preprocessor=dict(size=(504, 504)),
+    decode_head=dict(num_classes=21))
+log_processor = dict(by_epoch=True)
