@@ -77,6 +77,45 @@ def test_wheel_asks_pip_for_no_framework_that_pip_could_replace(wheel):
     assert sorted(required) == ['ftfy', 'regex']
 
 
+# ------------------------------------------------------------------------------ the extension
+
+
+def build_extension(tree, code=''):
+    """Run setup.py's build in a tree, after some Python code."""
+    # runpy: as `python setup.py`, but something can be broken before
+    code += '; import runpy, sys; sys.argv = ["setup.py", "build_ext", "--inplace"]; ' \
+        'runpy.run_path("setup.py", run_name="__main__")'
+    return subprocess.run([sys.executable, '-c', code], cwd=str(tree), capture_output=True,
+                          text=True)
+
+
+@pytest.fixture
+def tiny_tree(tmp_path):
+    """A checkout whose extension has one short source."""
+    tree = copy_checkout(tmp_path, ('setup.py', 'mmseg_ext'))
+    for source in tree.glob('mmseg_ext/ops/csrc/*'):
+        if source.name != 'module.cpp':
+            source.unlink()
+    return tree
+
+
+def test_extension_is_built_where_there_is_a_compiler(tiny_tree):
+    run = build_extension(tiny_tree, 'pass')
+    assert run.returncode == 0 and 'warning: mmseg_ext' not in run.stdout
+    assert len(list(tiny_tree.glob('mmseg_ext/_C.*.so'))) == 1
+
+
+@pytest.mark.parametrize('code, reason', [
+    ('import os; os.environ["CXX"] = "false"', 'the compiler failed'),
+    ('import sys; sys.modules["torch"] = None', 'torch cannot be imported'),
+])
+def test_install_goes_on_without_the_extension_and_one_sentence_says_why(tiny_tree, code, reason):
+    run = build_extension(tiny_tree, code)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count('warning: mmseg_ext is installed without') == 1
+    assert reason in run.stdout and not list(tiny_tree.glob('mmseg_ext/_C.*'))
+
+
 # ------------------------------------------------------------------------------ .ci/run
 
 

@@ -139,7 +139,7 @@ def _check(logits, labels, thresh, min_kept, class_weight, normalization) -> Opt
 
 
 def _accumulation_dtype(logits: Tensor) -> torch.dtype:
-    return torch.float64 if logits.dtype == torch.float64 else torch.float32
+    return torch.promote_types(logits.dtype, torch.float32)
 
 
 def normalizers(labels: Tensor, num_kept: Tensor, num_valid: Tensor, per_image: bool,

@@ -98,9 +98,10 @@ class BootstrappedCrossEntropyLoss(nn.Module):
                 **self.selection)
 
         hard = select_hard_pixels(pred, target, ignore_index=ignore_index, **self.selection)
+        pred = pred.to(torch.promote_types(pred.dtype, torch.float32))
+        class_weight = None if self.class_weight is None else self.class_weight.to(pred.dtype)
         losses = F.cross_entropy(
-            pred, target, ignore_index=ignore_index, reduction='none',
-            weight=None if self.class_weight is None else self.class_weight.to(pred.dtype))
+            pred, target, weight=class_weight, ignore_index=ignore_index, reduction='none')
         losses = self.loss_weight * losses.where(hard.kept, losses.new_zeros(()))
         if weight is not None:
             losses = losses * weight

@@ -62,16 +62,17 @@ def test_another_label_can_be_ignored():
     torch.testing.assert_close(ours, F.cross_entropy(pred, label, ignore_index=0))
 
 
-def test_class_weights_follow_the_device_but_not_the_checkpoint(tmp_path):
+def test_class_weights_follow_the_device_but_not_the_checkpoint():
     loss = BootstrappedCrossEntropyLoss(class_weight=WEIGHTS)
     assert not loss.state_dict()
     assert loss.to('meta').class_weight.device.type == 'meta'
 
 
-def test_half_precision_logits_give_a_float32_loss():
+@pytest.mark.parametrize('weight', [None, torch.ones(2, 5, 4)], ids=['fused', 'with-weights'])
+def test_half_precision_logits_give_a_float32_loss(weight):
     pred, label = batch()
     pred = pred.bfloat16().requires_grad_()
-    loss = BootstrappedCrossEntropyLoss(thresh=0.5)(pred, label)
+    loss = BootstrappedCrossEntropyLoss(thresh=0.5)(pred, label, weight=weight)
     loss.backward()
     assert loss.dtype == torch.float32 and pred.grad.dtype == torch.bfloat16
 
