@@ -1,5 +1,5 @@
 """Cross entropy of the hard pixels only (Eq. 1 of the bootstrapping paper)."""
-from typing import List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -76,7 +76,7 @@ def bootstrapped_cross_entropy(logits: Tensor,
     """
     class_weight = _check(logits, labels, thresh, min_kept, class_weight, normalization)
     which = library.choose(implementation, logits)
-    sums, kept, num_kept, num_valid = _implementation(which)(
+    sums, kept, num_kept, num_valid = _implementation(which, logits.device)(
         logits, labels.long(), class_weight, thresh, min_kept, per_image, ignore_index)
     scale = normalizers(labels, num_kept, num_valid, per_image, normalization)
     return (sums * scale.to(sums.dtype)).sum()
@@ -100,7 +100,7 @@ def select_hard_pixels(logits: Tensor,
     _check(logits, labels, thresh, min_kept, None, normalization)
     which = library.choose(implementation, logits)
     with torch.no_grad():
-        _, kept, num_kept, num_valid = _implementation(which)(
+        _, kept, num_kept, num_valid = _implementation(which, logits.device)(
             logits, labels.long(), None, thresh, min_kept, per_image, ignore_index)
         return HardPixels(kept, normalizers(labels, num_kept, num_valid, per_image, normalization))
 
@@ -131,14 +131,15 @@ def _check(logits, labels, thresh, min_kept, class_weight, normalization) -> Opt
     if class_weight is None:
         return None
     class_weight = torch.as_tensor(
-        class_weight, dtype=_accumulation_dtype(logits), device=logits.device).contiguous()
+        class_weight, dtype=accumulation_dtype(logits), device=logits.device).contiguous()
     if class_weight.shape != (logits.size(1), ):
         raise ValueError(f'class_weight must have one number for each of the {logits.size(1)} '
                          f'classes, got shape {tuple(class_weight.shape)}.')
     return class_weight
 
 
-def _accumulation_dtype(logits: Tensor) -> torch.dtype:
+def accumulation_dtype(logits: Tensor) -> torch.dtype:
+    """Type in which losses are computed and summed: float32 or, for float64, float64."""
     return torch.promote_types(logits.dtype, torch.float32)
 
 
@@ -166,15 +167,14 @@ def reference(logits: Tensor, labels: Tensor, class_weight: Optional[Tensor],
               thresh: Optional[float], min_kept: Optional[int], per_image: bool,
               ignore_index: int) -> Selected:
     """Plain PyTorch, with its autograd: what the kernels are compared with."""
-    logits = logits.to(_accumulation_dtype(logits))
     valid = labels != ignore_index
+    # else a NaN at an ignored pixel would come back as its gradient
+    logits = logits.to(accumulation_dtype(logits)).masked_fill(~valid[:, None], 0)
     try:
         losses = F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction='none')
     except IndexError:  # on a CPU; a GPU says no more than that an assertion failed
-        wrong = labels[valid & ((labels < 0) | (labels >= logits.size(1)))][0].item()
-        raise ValueError(
-            f'labels hold {wrong}, which is neither one of the {logits.size(1)} classes, '
-            f'0 to {logits.size(1) - 1}, nor ignore_index, {ignore_index}.') from None
+        wrong = valid & ((labels < 0) | (labels >= logits.size(1)))
+        raise ValueError(wrong_label(labels[wrong][0], logits.size(1), ignore_index)) from None
     target = labels.where(valid, labels.new_zeros(()))
     over = None
     if thresh is not None:
@@ -205,30 +205,47 @@ class _Fused(torch.autograd.Function):
         return (None, ctx.kernels[1](gradient, *ctx.saved_tensors)) + (None, ) * 6
 
 
-def _implementation(which: str):
+def _implementation(which: str, device: torch.device) -> Callable[..., Selected]:
     if which == 'reference':
         return reference
-    if which == 'triton':
+    if which == 'triton' and device.type == 'cpu':  # its interpreter, which no device stands for
         from .triton import bootstrapped_cross_entropy as kernels
         return lambda *args: _Fused.apply((kernels.forward, kernels.backward), *args)
     return torch.ops.mmseg_ext.bootstrapped_cross_entropy
 
 
+def wrong_label(label: Union[int, Tensor], classes: int, ignore_index: int) -> str:
+    """Say that a label is no class (``csrc`` says the same)."""
+    return (f'labels hold {int(label)}, which is neither one of the {classes} classes, 0 to '
+            f'{classes - 1}, nor ignore_index, {ignore_index}.')
+
+
+def empty_gradient(logits: Tensor) -> Tensor:
+    """Make room for a gradient: channels last where the logits are, else contiguous."""
+    channels_last = not logits.is_contiguous() and logits.is_contiguous(
+        memory_format=torch.channels_last)
+    return torch.empty_like(logits, memory_format=torch.channels_last if channels_last else
+                            torch.contiguous_format)
+
+
 def _fake_forward(logits, labels, *args):
-    sums = logits.new_empty(logits.size(0), dtype=_accumulation_dtype(logits))
+    sums = logits.new_empty(logits.size(0), dtype=accumulation_dtype(logits))
+    kept = labels.new_empty(labels.shape, dtype=torch.bool)
     counts = labels.new_empty(logits.size(0))
-    return sums, torch.empty_like(labels, dtype=torch.bool), counts, torch.empty_like(counts)
+    return sums, kept, counts, torch.empty_like(counts)
 
 
 library.define(
     'bootstrapped_cross_entropy',
     '(Tensor logits, Tensor labels, Tensor? class_weight, float? thresh, int? min_kept, '
     'bool per_image, int ignore_index) -> (Tensor, Tensor, Tensor, Tensor)',
-    fake=_fake_forward)
+    fake=_fake_forward,
+    triton='bootstrapped_cross_entropy.forward')
 library.define(
     'bootstrapped_cross_entropy_backward',
     '(Tensor gradient, Tensor logits, Tensor labels, Tensor? class_weight, Tensor kept) -> Tensor',
-    fake=lambda gradient, logits, *args: torch.empty_like(logits))
+    fake=lambda gradient, logits, *args: empty_gradient(logits),
+    triton='bootstrapped_cross_entropy.backward')
 _OPS = torch.ops.mmseg_ext
 library.LIBRARY.impl(
     'bootstrapped_cross_entropy',

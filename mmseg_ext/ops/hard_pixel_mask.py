@@ -111,7 +111,8 @@ def _hardest(difficulty: Tensor, valid: Tensor, count: int) -> Tensor:
     size = difficulty.size(1)
     lowest, highest = difficulty.new_tensor(-torch.inf), difficulty.new_tensor(torch.inf)
     difficulty = torch.where(valid, difficulty.where(~difficulty.isnan(), highest), lowest)
-    kth = difficulty.kthvalue(max(size - count + 1, 1), dim=1, keepdim=True).values
+    # not kthvalue, which on a GPU gives a row to one block of threads
+    kth = difficulty.topk(min(count, size), dim=1, sorted=False).values.amin(dim=1, keepdim=True)
     above = difficulty > kth
     ties = (difficulty == kth) & valid
     room = count - above.sum(dim=1, keepdim=True)

@@ -1,4 +1,5 @@
 """The library ``mmseg_ext`` of PyTorch's dispatcher, and the choice among the implementations."""
+import importlib.metadata
 import importlib.util
 import os
 import warnings
@@ -15,7 +16,9 @@ try:
     _missing = ''
 except ImportError as error:  # not built, or built for another torch
     _missing = str(error).splitlines()[0]
-_has_triton = importlib.util.find_spec('triton') is not None
+# The kernels need Triton 3, which came with torch 2.4.
+_has_triton = (importlib.util.find_spec('triton') is not None
+               and int(importlib.metadata.version('triton').split('.')[0]) >= 3)
 
 
 def extension_loaded() -> bool:
@@ -59,7 +62,8 @@ def choose(implementation: Optional[str], tensor: Tensor) -> str:
     if implementation == 'triton' and not triton_usable(device):
         raise RuntimeError(
             f"implementation='triton' was asked for with a tensor on {device}: it needs the "
-            'package triton and a tensor on a GPU, or TRITON_INTERPRET=1 in the environment.')
+            'package triton, 3.0 or newer, and a tensor on a GPU, or TRITON_INTERPRET=1 in the '
+            'environment.')
     if implementation not in ('cpp', 'triton', 'reference'):
         raise ValueError("implementation must be 'cpp', 'triton', 'reference' or None, got "
                          f'{implementation!r}.')
@@ -76,13 +80,29 @@ def _warn_once(device_type: str) -> None:
     if device_type == 'cpu':
         reason = f'its compiled kernels are not there ({_missing})'
     elif device_type == 'cuda':
-        reason = 'the package triton is not installed'
+        reason = 'the package triton, 3.0 or newer, is not installed'
     else:
         reason = f'it has no kernels for {device_type}'
     warnings.warn(f'mmseg_ext runs on slower PyTorch code because {reason}.', stacklevel=3)
 
 
-def define(name: str, schema: str, fake: Callable) -> None:
-    """Declare an op: its schema, and the function that gives its outputs' shapes and types."""
+def define(name: str, schema: str, fake: Callable, triton: Optional[str] = None) -> None:
+    """Declare an op.
+
+    Args:
+        name (str): Its name.
+        schema (str): Its arguments and results, in the language of ``torch.library``.
+        fake (Callable): Gives results of the right shape and type without computing them.
+        triton (str, optional): ``'module.function'`` in ``mmseg_ext.ops.triton`` that is called
+            for tensors on CUDA. Its module is imported by the first call.
+    """
     LIBRARY.define(f'{name}{schema}')
     LIBRARY.impl(name, fake, 'Meta')
+    if triton is not None:
+        module, function = triton.split('.')
+
+        def call(*args):
+            kernels = importlib.import_module(f'mmseg_ext.ops.triton.{module}')
+            return getattr(kernels, function)(*args)
+
+        LIBRARY.impl(name, call, 'CUDA')

@@ -269,7 +269,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> bootstrapped_cross_en
   return {sums, kept, num_kept, num_valid};
 }
 
-// gradient (N,) with respect to the sums -> with respect to the logits, laid out as they are
+// gradient (N,) with respect to the sums -> with respect to the logits, channels last if they are
 at::Tensor bootstrapped_cross_entropy_backward(const at::Tensor& gradient_,
                                                const at::Tensor& logits_, const at::Tensor& labels_,
                                                const optional<at::Tensor>& class_weight_,

@@ -1,0 +1,200 @@
+"""mmseg_ext::bootstrapped_cross_entropy and its backward in Triton.
+
+Forward: one pass over the logits gives the loss of each pixel and a code: ignored, easy, hard. The
+selection works on these two maps, in PyTorch. Backward: the probabilities of the kept pixels are
+computed again, which is cheaper than to have stored them; the logits of the others are not read.
+
+Shapes: N images, C classes, P = H * W pixels of an image.
+"""
+from typing import Optional, Tuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..bootstrapped_cross_entropy import accumulation_dtype, empty_gradient, wrong_label
+from ..hard_pixel_mask import keep_hard
+
+# The codes of a pixel; a kernel reads only constants of this type from outside.
+IGNORED, WRONG, EASY, HARD = (tl.constexpr(code) for code in range(4))
+
+# Pixels of a program: with 4 warps each thread has 4 neighbours, 16 bytes of a float32 row.
+BLOCK = 512
+
+
+@triton.jit
+def _locate(pixels, BLOCK: tl.constexpr):
+    """Image and pixels of this program, and which of these exist."""
+    blocks = tl.cdiv(pixels, BLOCK)
+    # 64 bits: times a stride these become offsets, which may be 2^31 and more
+    image = (tl.program_id(0) // blocks).to(tl.int64)
+    pixel = (tl.program_id(0) % blocks).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    return image, pixel, pixel < pixels
+
+
+@triton.jit
+def _softmax_sums(x, label, mask, by_class, ACC: tl.constexpr, LOWEST: tl.constexpr,
+                  CLASSES: tl.constexpr, BLOCK: tl.constexpr):
+    """Maximum over the classes, sum of exp(logit - maximum) and the label's logit, in one read."""
+    # The maximum starts at the lowest finite number: from -inf, a logit of -inf would give NaN.
+    top = tl.full([BLOCK], LOWEST, ACC)
+    total = tl.full([BLOCK], 0, ACC)
+    target = tl.full([BLOCK], 0, ACC)
+    for c in range(CLASSES):
+        value = tl.load(x, mask=mask, other=0).to(ACC)
+        new_top = tl.maximum(top, value)
+        total = total * tl.exp(top - new_top) + tl.exp(value - new_top)  # a NaN stays in it
+        target = tl.where(label == c, value, target)
+        top = new_top
+        x += by_class
+    return top, total, target
+
+
+@triton.jit
+def _forward_kernel(logits, labels, losses, codes, thresh, ignore_index, pixels, by_image, by_class,
+                    by_pixel, LOWEST: tl.constexpr, CLASSES: tl.constexpr, BLOCK: tl.constexpr):
+    ACC: tl.constexpr = losses.dtype.element_ty
+    image, pixel, inside = _locate(pixels, BLOCK)
+    at = image * pixels + pixel
+    label = tl.load(labels + at, mask=inside, other=0)
+    is_class = (label >= 0) & (label < CLASSES)
+    valid = inside & is_class & (label != ignore_index)
+    # No address is made of a label, so that a wrong one cannot lead out of the logits. Ignored
+    # pixels are read too: a mask without gaps lets a thread load neighbours at once.
+    top, total, target = _softmax_sums(logits + image * by_image + pixel * by_pixel, label, inside,
+                                       by_class, ACC, LOWEST, CLASSES, BLOCK)
+    # Not (top + log(total)) - target: with logits of 1e4 the logarithm would be lost in the sum.
+    loss = tl.log(total) - (target - top)
+    tl.store(losses + at, tl.where(valid, loss, 0), mask=inside)
+
+    code = tl.where(valid, EASY, tl.where(is_class | (label == ignore_index), IGNORED, WRONG))
+    if thresh is not None:
+        exponential = tl.exp(target - top)
+        # Rounded to nearest, where '/' on float32 is not: 1 / C has to equal a threshold of 1 / C.
+        if ACC == tl.float32:
+            probability = tl.div_rn(exponential, total)
+        else:
+            probability = exponential / total
+        easy = probability >= tl.load(thresh)  # a NaN is not
+        code = tl.where(valid & (easy == 0), HARD, code)
+    tl.store(codes + at, code.to(tl.uint8), mask=inside)
+
+
+@triton.jit
+def _backward_kernel(factors, logits, labels, class_weight, kept, gradient, pixels, by_image,
+                     by_class, by_pixel, to_image, to_class, to_pixel, LOWEST: tl.constexpr,
+                     CLASSES: tl.constexpr, BLOCK: tl.constexpr):
+    ACC: tl.constexpr = factors.dtype.element_ty
+    image, pixel, inside = _locate(pixels, BLOCK)
+    at = image * pixels + pixel
+    keep = tl.load(kept + at, mask=inside, other=0) != 0
+    to = gradient + image * to_image + pixel * to_pixel
+    if tl.max(keep.to(tl.int32), axis=0) == 0:
+        for c in range(CLASSES):  # noqa: B007 (a name that is an integer in the other branch too)
+            tl.store(to, tl.full([BLOCK], 0, gradient.dtype.element_ty), mask=inside)
+            to += to_class
+    else:
+        x = logits + image * by_image + pixel * by_pixel
+        label = tl.load(labels + at, mask=keep, other=0)
+        top, total, _ = _softmax_sums(x, label, keep, by_class, ACC, LOWEST, CLASSES, BLOCK)
+        factor = tl.load(factors + image)
+        if class_weight is not None:
+            factor = factor * tl.load(class_weight + label, mask=keep, other=0)
+        for c in range(CLASSES):
+            # just read, so from a cache
+            value = tl.load(x, mask=keep, other=0).to(ACC)
+            slope = tl.exp(value - top) / total - tl.where(label == c, 1.0, 0.0).to(ACC)
+            slope = tl.where(keep, slope * factor, 0)
+            tl.store(to, slope.to(gradient.dtype.element_ty), mask=inside)
+            x += by_class
+            to += to_class
+
+
+def forward(logits: Tensor, labels: Tensor, class_weight: Optional[Tensor],
+            thresh: Optional[float], min_kept: Optional[int], per_image: bool,
+            ignore_index: int) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Select the hard pixels and sum up their losses.
+
+    Args:
+        logits (Tensor): (N, C, H, W); float32, float64, float16 or bfloat16. Any strides; copied
+            only where the rows of pixels do not join.
+        labels (Tensor): (N, H, W) int64.
+        class_weight (Tensor, optional): (C,); float64 if the logits are, else float32.
+        thresh (float, optional): As in ``mmseg_ext.ops.bootstrapped_cross_entropy``.
+        min_kept (int, optional): As there.
+        per_image (bool): As there.
+        ignore_index (int): As there.
+
+    Returns:
+        tuple[Tensor]: The weighted sum of the kept pixels' losses of each image, (N,), of the type
+        of ``class_weight``; the kept pixels, (N, H, W) bool; the number of kept and of valid pixels
+        of each image, (N,) int64. Equal inputs give equal bits.
+
+    Raises:
+        ValueError: If, on a CPU, a label is neither a class nor ``ignore_index``; a GPU asserts.
+    """
+    x, labels = _joined(logits), labels.contiguous()
+    accumulation = accumulation_dtype(logits)
+    losses = torch.empty_like(labels, dtype=accumulation)
+    codes = torch.empty_like(labels, dtype=torch.uint8)
+    # A number is handed to a kernel in 32 bits, which would round a threshold for float64.
+    limit = None if thresh is None else losses.new_full((1, ), thresh)
+    with torch.cuda.device_of(logits):
+        _forward_kernel[_grid(x)](
+            x, labels, losses, codes, limit, ignore_index, x.size(2), *x.stride(),
+            LOWEST=torch.finfo(accumulation).min, CLASSES=x.size(1), BLOCK=BLOCK)
+    _refuse_wrong_labels(labels, codes == WRONG.value, logits.size(1), ignore_index)
+
+    valid = codes >= EASY.value
+    over = None if thresh is None else codes == HARD.value
+    kept = keep_hard(losses, valid, over, min_kept, per_image)
+    if class_weight is not None:
+        losses = losses * class_weight[torch.where(kept, labels, 0)]
+    # Added up by PyTorch: atomic additions would make the last bits a matter of chance.
+    sums = torch.where(kept, losses, 0).flatten(1).sum(dim=1)
+    return sums, kept, kept.flatten(1).sum(dim=1), valid.flatten(1).sum(dim=1)
+
+
+def backward(gradient: Tensor, logits: Tensor, labels: Tensor, class_weight: Optional[Tensor],
+             kept: Tensor) -> Tensor:
+    """Give the gradient: (softmax - one-hot) * w * gradient of the image where kept, else 0.
+
+    Args:
+        gradient (Tensor): (N,), with respect to the sums that ``forward`` returns.
+        logits (Tensor): As in ``forward``.
+        labels (Tensor): As in ``forward``.
+        class_weight (Tensor, optional): As in ``forward``.
+        kept (Tensor): (N, H, W) bool, as ``forward`` returns it.
+
+    Returns:
+        Tensor: (N, C, H, W), of the type of the logits; channels last if they are, else contiguous.
+    """
+    x = _joined(logits)
+    result = empty_gradient(logits)
+    to = result.flatten(2)
+    if class_weight is not None:
+        class_weight = class_weight.contiguous()
+    with torch.cuda.device_of(logits):
+        _backward_kernel[_grid(x)](
+            gradient.contiguous(), x, labels.contiguous(), class_weight, kept.contiguous(), to,
+            x.size(2), *x.stride(), *to.stride(),
+            LOWEST=torch.finfo(accumulation_dtype(logits)).min, CLASSES=x.size(1), BLOCK=BLOCK)
+    return result
+
+
+def _joined(tensor: Tensor) -> Tensor:
+    """(N, C, H, W) as (N, C, P): a view of what is contiguous or channels last, else a copy."""
+    return tensor.flatten(2)
+
+
+def _grid(x: Tensor) -> Tuple[int]:
+    return (x.size(0) * triton.cdiv(x.size(2), BLOCK), )
+
+
+def _refuse_wrong_labels(labels: Tensor, wrong: Tensor, classes: int, ignore_index: int) -> None:
+    if labels.is_cuda:  # asserted there: to ask for the answer would wait for the GPU
+        torch._assert_async(~wrong.any(), 'labels hold a value that is neither one of the '
+                            f'{classes} classes nor ignore_index, {ignore_index}.')
+    elif wrong.any():
+        raise ValueError(wrong_label(labels[wrong][0], classes, ignore_index))
