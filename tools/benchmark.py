@@ -1,46 +1,71 @@
 """Run benchmark cases: parity, time and peak memory of ours and the baselines in one run."""
 import argparse
-import json
+import os
 import platform
 import re
 import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Dict, List, Optional
 
 import mmcv
 import mmengine
 import mmseg
 import numpy as np
 import torch
-from prettytable import PrettyTable
+from mmengine.registry import DefaultScope
 
-import mmseg_ext.benchmarks  # noqa: F401  (registers the cases)
-from mmseg_ext.benchmarks import measure
+from mmseg_ext.benchmarks import family, measure
+from mmseg_ext.benchmarks.report import case_table
+from mmseg_ext.benchmarks.results_file import write_results
+from mmseg_ext.ops import extension_loaded
 from mmseg_ext.registry import BENCHMARKS
 
+#: Load per core above which a note says that the numbers will be unsteady.
+BUSY = 0.25
 
-def parse_args() -> argparse.Namespace:
+
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--case', default='', help='regular expression that the names must match')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
-    parser.add_argument('--repeats', type=int, default=5, help='timed calls of each run')
-    parser.add_argument('--out', help='JSON file for the results')
-    return parser.parse_args()
+    parser.add_argument('--rounds', type=int, default=20,
+                        help='how often each run is timed at most')
+    parser.add_argument('--seconds', type=float, default=20,
+                        help='after which a phase of a case has had enough rounds, if there were 5')
+    parser.add_argument('--small', action='store_true',
+                        help='sizes of the tests: to try a case, not to learn what it costs')
+    parser.add_argument('--list', action='store_true', help='print the cases and what they compare')
+    out = parser.add_mutually_exclusive_group()
+    out.add_argument('--out', type=Path, help='JSON file for the results')
+    out.add_argument('--out-dir', type=Path,
+                     help='folder for one JSON file per family, FAMILY_DEVICE.json; all cases')
+    args = parser.parse_args(argv)
+    if args.out_dir and args.case:
+        parser.error('--out-dir writes whole families; with --case use --out.')
+    return args
 
 
 def environment(device: str) -> dict:
     """Say on what the numbers were measured."""
-    git = subprocess.run(['git', 'describe', '--always', '--dirty'], capture_output=True, text=True)
-    with_gpu = device == 'cuda'
+    git = subprocess.run(
+        ['git', 'describe', '--always', '--dirty', '--exclude=*'],
+        cwd=Path(__file__).parent, capture_output=True, text=True)
     return dict(
         commit=git.stdout.strip() or None,
-        device=torch.cuda.get_device_name() if with_gpu else _cpu_name(),
+        device=torch.cuda.get_device_name() if device == 'cuda' else _cpu_name(),
         threads=torch.get_num_threads(),
+        os=platform.system(),
+        machine=platform.machine(),
+        compiled_extension=extension_loaded(),
         python=platform.python_version(),
-        torch=torch.__version__,
+        torch=str(torch.__version__),
+        numpy=np.__version__,
         mmcv=mmcv.__version__,
         mmengine=mmengine.__version__,
-        mmseg=mmseg.__version__,
-        numpy=np.__version__)
+        mmseg=mmseg.__version__)
 
 
 def _cpu_name() -> str:
@@ -48,30 +73,51 @@ def _cpu_name() -> str:
         with open('/proc/cpuinfo') as f:
             return re.search(r'model name\s*: (.+)', f.read()).group(1)
     except (OSError, AttributeError):
-        return platform.processor()
+        return platform.processor() or platform.machine()
 
 
-def main() -> None:
-    """Measure the chosen cases and print a table of each."""
-    args = parse_args()
+def warn_if_busy() -> None:
+    """Say that the numbers will be unsteady while other programs run."""
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    if load > BUSY:
+        print(f'note: other programs kept {load:.0%} of the cores busy over the last minute; the '
+              'numbers will be unsteady.', file=sys.stderr)
+
+
+def main(argv: Optional[List[str]] = None) -> None:
+    """Measure the chosen cases, print a table of each and write the results."""
+    args = parse_args(argv)
     names = [name for name in BENCHMARKS.module_dict if re.search(args.case, name)]
     if not names:
         raise SystemExit(f'No case matches {args.case!r} among {list(BENCHMARKS.module_dict)}.')
-    report = dict(environment=environment(args.device), cases={})
+    if args.list:
+        for name in names:
+            print(f'{name} ({family(name)}): {BENCHMARKS.get(name).__doc__.splitlines()[0]}')
+        return
+    warn_if_busy()
+    # before any file is written, which would make the commit '-dirty'
+    described = environment(args.device)
+    files: Dict[Optional[Path], List[str]] = defaultdict(list)
     for name in names:
-        case = BENCHMARKS.get(name)(args.device)
-        results = measure(case, args.device, repeats=args.repeats)
-        report['cases'][name] = dict(covers=list(case.covers), inputs=case.inputs, runs=results)
-        table = PrettyTable(['run', 'median ms', 'IQR ms', 'ours / run', 'peak MiB'])
-        for run, r in results.items():
-            peak = '-' if r['peak_bytes'] is None else f"{r['peak_bytes'] / 2**20:.0f}"
-            table.add_row([run, f"{1e3 * r['median_s']:.1f}", f"{1e3 * r['iqr_s']:.1f}",
-                           f"{r['ratio']:.2f}", peak])
-        print(f'{name}: {case.inputs}\n{table}', flush=True)
-    if args.out:
-        with open(args.out, 'w') as f:
-            json.dump(report, f, indent=2)
-            f.write('\n')
+        in_dir = args.out_dir and args.out_dir / f'{family(name)}_{args.device}.json'
+        files[in_dir or args.out].append(name)
+    for path, names_of_file in files.items():
+        # names mean what they mean in a config of mmseg
+        with DefaultScope.overwrite_default_scope('mmseg'):
+            cases = {name: run_case(name, args) for name in names_of_file}
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_results(dict(environment=described, cases=cases), str(path))
+
+
+def run_case(name: str, args: argparse.Namespace) -> dict:
+    """Measure a case, print its table and return its entry of the results."""
+    function = BENCHMARKS.get(name)
+    case = function(args.device, small=args.small)
+    phases = measure(case, args.device, rounds=args.rounds, seconds=args.seconds)
+    entry = dict(covers=list(function.covers), inputs=case.inputs, phases=phases)
+    print(case_table(name, entry), flush=True)
+    return entry
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
-from . import lrn
-from .case import Case
+from . import bootstrapping, datasets, engine, lrn
+from .case import Case, benchmark, family
 from .measure import measure
 
-__all__ = ['Case', 'lrn', 'measure']
+__all__ = ['Case', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'family', 'lrn', 'measure']

@@ -1,58 +1,169 @@
-"""Benchmark cases of the Label Refinement Network."""
-from typing import Callable
+"""Benchmark cases of the Label Refinement Network: training, prediction, metric and picture."""
+import tempfile
+from types import SimpleNamespace
+from typing import Callable, List
 
+import cv2
 import torch
+from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
-from mmseg.registry import MODELS
+from mmseg.registry import HOOKS, METRICS, MODELS
 from mmseg.structures import SegDataSample
+from mmseg.visualization import SegLocalVisualizer
 
-from mmseg_ext.registry import BENCHMARKS
+from mmseg_ext.datasets import CamVidDataset
 
-from .case import Case
+from .case import Case, benchmark, sizes
+from .training_step import training_step
 
-BATCH, HEIGHT, WIDTH, CLASSES = 2, 360, 480, 11
+CLASSES = CamVidDataset.METAINFO['classes']
+PALETTE = CamVidDataset.METAINFO['palette']
+STAGES = 6
 
 
-@BENCHMARKS.register_module()
-def lrn_training_step(device: str) -> Case:
+@benchmark('VGG', 'LRNHead', 'SegNetHead', 'ClassWeightedCrossEntropyLoss')
+def lrn_training_step(device: str, small: bool = False) -> Case:
     """Training step (forward, six losses, backward, SGD) of LRN, SegNet and SegNet+DS.
 
     Same VGG-16 with batch norm, same input, same loss function. The decoders are different
     networks, so there is no parity to check.
     """
+    width, shape = (2, (2, 3, 45, 60)) if small else (64, (2, 3, 360, 480))
+    backbone = dict(type='VGG', norm_cfg=dict(type='BN'), base_channels=width)
+    head = dict(
+        in_channels=[width * k for k in (1, 2, 4, 8, 8, 8)],
+        num_classes=len(CLASSES),
+        loss_decode=dict(
+            type='ClassWeightedCrossEntropyLoss',
+            class_weight=[1.0] * len(CLASSES),
+            normalization='pixels'))
+    lrn = dict(head, type='LRNHead', norm_cfg=dict(type='BN'))
+    segnet = dict(head, type='SegNetHead')
+    segnet_ds = dict(segnet, deep_supervision=True)
     return Case(
-        covers=('VGG', 'LRNHead', 'SegNetHead', 'ClassWeightedCrossEntropyLoss'),
-        inputs=f'{BATCH}x3x{HEIGHT}x{WIDTH} float32, {CLASSES} classes, VGG-16 with batch norm',
+        inputs=f'{sizes(shape)} float32, {len(CLASSES)} classes, VGG-16 with batch norm',
+        phase='training step',
         runs={
-            'LRN': _training_step(device, type='LRNHead', norm_cfg=dict(type='BN')),
-            'SegNet': _training_step(device, type='SegNetHead'),
-            'SegNet+DS': _training_step(device, type='SegNetHead', deep_supervision=True),
+            'ours: LRN': training_step(backbone, lrn, shape, device),
+            'SegNet': training_step(backbone, segnet, shape, device),
+            'SegNet+DS': training_step(backbone, segnet_ds, shape, device),
         })
 
 
-def _training_step(device: str, **head) -> Callable[[], None]:
+@benchmark('StagewiseEncoderDecoder')
+def lrn_prediction(device: str, small: bool = False) -> Case:
+    """Prediction of LRN's six label maps, against mmseg's segmentor, which gives the last alone."""
+    width, shape = (2, (1, 3, 45, 60)) if small else (16, (1, 3, 360, 480))
     torch.manual_seed(0)
-    model = MODELS.build(
-        dict(
-            type='EncoderDecoder',
-            backbone=dict(type='VGG', norm_cfg=dict(type='BN')),
-            decode_head=dict(
-                in_channels=[64, 128, 256, 512, 512, 512],
-                num_classes=CLASSES,
-                loss_decode=dict(
-                    type='ClassWeightedCrossEntropyLoss',
-                    class_weight=[1.0] * CLASSES,
-                    normalization='pixels'),
-                **head))).to(device)
-    images = torch.randn(BATCH, 3, HEIGHT, WIDTH, device=device)
-    labels = torch.randint(0, CLASSES, (BATCH, 1, HEIGHT, WIDTH), device=device)
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    model = dict(
+        backbone=dict(type='VGG', norm_cfg=dict(type='BN'), base_channels=width),
+        decode_head=dict(
+            type='LRNHead', in_channels=[width * k for k in (1, 2, 4, 8, 8, 8)],
+            num_classes=len(CLASSES), norm_cfg=dict(type='BN')),
+        test_cfg=ConfigDict(mode='whole'))
+    ours = MODELS.build(dict(model, type='StagewiseEncoderDecoder')).to(device).eval()
+    mmsegs = MODELS.build(dict(model, type='EncoderDecoder')).to(device).eval()
+    mmsegs.load_state_dict(ours.state_dict())
+    images = torch.randn(*shape, device=device)
 
-    def step() -> None:
-        losses = model.loss(images, samples)
-        optimizer.zero_grad()
-        sum(value for name, value in losses.items() if 'loss' in name).backward()
-        optimizer.step()
+    @torch.no_grad()
+    def predict(model) -> SegDataSample:
+        size = shape[2:]
+        sample = SegDataSample(metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size))
+        return model.predict(images, [sample])[0]
 
-    return step
+    def parity() -> None:
+        stages = predict(ours).stage_sem_seg.data
+        assert len(stages) == STAGES
+        assert torch.equal(stages[-1:].long(), predict(mmsegs).pred_sem_seg.data)
+
+    return Case(
+        inputs=f'{sizes(shape)} float32, {len(CLASSES)} classes, VGG-16 of {width} channels',
+        phase='prediction',
+        runs={
+            'ours: six label maps': lambda: predict(ours),
+            'mmseg: EncoderDecoder, one label map': lambda: predict(mmsegs),
+        },
+        parity=parity)
+
+
+@benchmark('StagewiseIoUMetric')
+def stagewise_iou_metric(device: str, small: bool = False) -> Case:
+    """Counting six stages of an image, against mmseg's metric called for each stage."""
+    size = (24, 32) if small else (360, 480)
+    sample = _prediction(size, device)
+    truth, stages = (dict(data=x.data) for x in (sample.gt_sem_seg, sample.stage_sem_seg))
+
+    def counting(metric_type: str, predictions: List[dict]) -> Callable[[], list]:
+        metric = METRICS.build(dict(type=metric_type))
+        metric.dataset_meta = dict(classes=CLASSES)
+
+        def run() -> list:
+            metric.results.clear()
+            metric.process({}, predictions)
+            return list(metric.results)
+
+        return run
+
+    ours = counting('StagewiseIoUMetric', [dict(gt_sem_seg=truth, stage_sem_seg=stages)])
+    mmsegs = counting('IoUMetric', [
+        dict(gt_sem_seg=truth, pred_sem_seg=dict(data=stage.long())) for stage in stages['data']
+    ])
+
+    def parity() -> None:
+        confusions, = ours()
+        for confusion, (intersection, *_) in zip(confusions, mmsegs()):
+            assert torch.equal(confusion.diagonal(), intersection.long())
+
+    return Case(
+        inputs=f'{STAGES} label maps of {sizes(size)}, {len(CLASSES)} classes',
+        phase='counting',
+        runs={'ours': ours, 'mmseg: IoUMetric, six times': mmsegs},
+        parity=parity)
+
+
+@benchmark('StageVisualizationHook')
+def stage_visualization_hook(device: str, small: bool = False) -> Case:
+    """Drawing and writing input, truth and six stages, against mmseg's picture of one prediction.
+
+    They draw different pictures, so there is no parity to check.
+    """
+    size = (24, 32) if small else (360, 480)
+    folder = tempfile.TemporaryDirectory()
+    sample = _prediction(size, device)
+    sample.set_metainfo(dict(ori_shape=size, img_path=f'{folder.name}/image.png'))
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+    cv2.imwrite(sample.img_path, image.permute(1, 2, 0).numpy())
+    # the hooks take the visualizer that was made last
+    visualizer = SegLocalVisualizer.get_instance(
+        f'benchmark {folder.name}', save_dir=folder.name,
+        vis_backends=[dict(type='LocalVisBackend')])
+    visualizer.dataset_meta = dict(classes=CLASSES, palette=PALETTE)
+
+    def drawing(hook_type: str):
+        hook = HOOKS.build(dict(type=hook_type, draw=True, interval=1))
+
+        def run(folder=folder) -> None:  # holds the folder as long as the run lives
+            hook._after_iter(SimpleNamespace(iter=0), 0, dict(inputs=[image]), [sample], 'test')
+
+        return run
+
+    return Case(
+        inputs=f'image of {sizes(size)}, {STAGES} stages, written as PNG',
+        phase='drawing',
+        runs={
+            'ours: input, truth, six stages': drawing('StageVisualizationHook'),
+            'mmseg: SegVisualizationHook': drawing('SegVisualizationHook'),
+        })
+
+
+def _prediction(size, device: str) -> SegDataSample:
+    """A sample with random truth and stages."""
+    torch.manual_seed(0)
+    stages = torch.randint(0, len(CLASSES), (STAGES, *size), dtype=torch.uint8, device=device)
+    truth = torch.randint(0, len(CLASSES), (1, *size), device=device)
+    truth[:, :size[0] // 8] = 255
+    return SegDataSample(
+        gt_sem_seg=PixelData(data=truth),
+        pred_sem_seg=PixelData(data=stages[-1:].long()),
+        stage_sem_seg=PixelData(data=stages))

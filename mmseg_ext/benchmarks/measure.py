@@ -1,66 +1,111 @@
 """Timing and peak memory of benchmark cases."""
 import ctypes
 import time
-from typing import Callable, Dict, List, Optional
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils.benchmark import Timer
 
 from .case import Case
 
+#: Seconds that one run is timed in a round, after a call to warm up; at least one call.
+ROUND_SECONDS = 0.05
+MIN_ROUNDS = 5
 
-def measure(case: Case, device: str, repeats: int = 5, warmup: int = 1) -> Dict[str, dict]:
+
+def measure(case: Case, device: str, rounds: int = 20, seconds: float = 20.) -> Dict[str, dict]:
     """Check parity, then time the runs of a case in turn.
 
-    The runs alternate (A B A B ...), so that a machine that becomes slower slows all of them.
+    In each round every run is timed once (A B A B ...), so that a machine that becomes slower slows
+    all of them; the floor is measured as one more run. One run in one round is
+    ``torch.utils.benchmark.Timer.blocked_autorange`` with all of torch's threads: a call to warm
+    up, then calls for 0.05 s, synchronised; their median is the round's value.
+
+    The floor of a phase is the time of a copy (``Tensor.copy_``, between buffers touched before)
+    that reads and writes together the bytes of ``Case.floor_bytes``. Writing is dearer than
+    reading, so a kernel that mostly reads can come in below it.
 
     Args:
         case (Case): What to compare.
         device (str): ``'cpu'`` or ``'cuda'``.
-        repeats (int): Timed calls of each run. Defaults to 5.
-        warmup (int): Untimed calls of each run before. Defaults to 1.
+        rounds (int): How often each run is timed at most. Defaults to 20.
+        seconds (float): Time after which a phase has had enough rounds, if there were 5.
+            Defaults to 20.
 
     Returns:
-        dict[str, dict]: For each run ``median_s`` and ``iqr_s`` (seconds), ``ratio`` (of medians,
-        ours over this run), and ``peak_bytes``, the memory in use at the peak of a call above
-        that before it, None where it cannot be told.
+        dict[str, dict]: For each phase ``rounds``, ``floor`` and ``runs``, as
+        :mod:`mmseg_ext.benchmarks.results_file` describes.
     """
     if case.parity is not None:
         case.parity()
-    times: Dict[str, List[float]] = {name: [] for name in case.runs}
-    for repeat in range(-warmup, repeats):
-        for name, run in case.runs.items():
-            seconds = _time(run, device)
-            if repeat >= 0:
-                times[name].append(seconds)
-    ours = np.median(times[next(iter(case.runs))])
+    phases = {case.phase: dict(case.runs)}
+    if case.gradients_of:
+        phases['forward+backward'] = {
+            name: partial(_with_backward, run, case.gradients_of)
+            for name, run in case.runs.items()
+        }
+    floors = case.floor_bytes or {}
+    return {
+        phase: _measure_phase(runs, device, floors.get(phase), rounds, seconds)
+        for phase, runs in phases.items()
+    }
+
+
+def _measure_phase(runs: Dict[str, Callable[[], Any]], device: str, floor_bytes: Optional[int],
+                   rounds: int, seconds: float) -> dict:
+    calls = list(runs.values())
+    if floor_bytes is not None:
+        calls.append(_copy(floor_bytes, device))
+    times = _time_in_turn(calls, rounds, seconds)
+    low, median, high = (x.tolist() for x in np.percentile(times, [25, 50, 75], axis=0))
+    floor = None
+    if floor_bytes is not None:
+        floor = dict(bytes=floor_bytes, median_s=median[-1], iqr_s=high[-1] - low[-1])
     results = {}
-    for name, run in case.runs.items():
-        low, median, high = np.percentile(times[name], [25, 50, 75])
+    for i, (name, run) in enumerate(runs.items()):
         results[name] = dict(
-            median_s=float(median), iqr_s=float(high - low), ratio=float(ours / median),
+            median_s=median[i],
+            iqr_s=high[i] - low[i],
+            ratio=median[0] / median[i],
+            times_floor=median[i] / median[-1] if floor else None,
             peak_bytes=_peak_bytes(run, device))
-    return results
+    return dict(rounds=len(times), floor=floor, runs=results)
 
 
-def _time(run: Callable, device: str) -> float:
-    _synchronize(device)
-    start = time.perf_counter()
-    run()
-    _synchronize(device)
-    return time.perf_counter() - start
+def _time_in_turn(calls: Sequence[Callable[[], Any]], rounds: int,
+                  seconds: float) -> List[List[float]]:
+    """Time each call once per round; (rounds, calls) seconds."""
+    timers = [
+        Timer('call()', globals=dict(call=call), num_threads=torch.get_num_threads())
+        for call in calls
+    ]
+    times = []
+    end = time.perf_counter() + seconds
+    while len(times) < rounds and (len(times) < MIN_ROUNDS or time.perf_counter() < end):
+        times.append([t.blocked_autorange(min_run_time=ROUND_SECONDS).median for t in timers])
+    return times
 
 
-def _synchronize(device: str) -> None:
+def _with_backward(run: Callable[[], Tensor], leaves: Sequence[Tensor]) -> None:
+    torch.autograd.grad(run(), leaves)
+
+
+def _copy(num_bytes: int, device: str) -> Callable[[], Any]:
+    """A copy that reads and writes ``num_bytes`` together."""
+    source, target = torch.ones(2, num_bytes // 2, dtype=torch.uint8, device=device)
+    return partial(target.copy_, source)
+
+
+def _peak_bytes(run: Callable[[], Any], device: str) -> Optional[int]:
     if device == 'cuda':
         torch.cuda.synchronize()
-
-
-def _peak_bytes(run: Callable, device: str) -> Optional[int]:
-    if device == 'cuda':
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         run()
+        torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
     try:
         # glibc: give back what earlier calls have freed, else it hides what this one takes.
@@ -70,7 +115,7 @@ def _peak_bytes(run: Callable, device: str) -> Optional[int]:
             f.write('5')
         before = _status_bytes('VmRSS')
         run()
-        return _status_bytes('VmHWM') - before
+        return max(0, _status_bytes('VmHWM') - before)
     except (OSError, AttributeError):
         return None
 
