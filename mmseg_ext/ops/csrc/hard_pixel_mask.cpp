@@ -28,7 +28,7 @@ at::Tensor hard_pixel_mask(const at::Tensor& difficulty, const at::Tensor& valid
       at::parallel_for(offset, offset + size, kGrain, [&](int64_t begin, int64_t end) {
         int64_t hard = 0;
         for (int64_t i = begin; i < end; ++i) {
-          codes[i] = !counts[i] ? kIgnored : !(values[i] <= limit) ? kHard : kEasy;
+          codes[i] = counts[i] * (values[i] <= limit ? kEasy : kHard);  // NaN is hard
           hard += codes[i] == kHard;
         }
         num_hard += hard;

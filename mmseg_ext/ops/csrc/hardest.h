@@ -31,8 +31,9 @@ template <typename A>
 MMSEG_EXT_INLINE Key<A> order_key(A difficulty) {
   const A value = difficulty == difficulty ? difficulty : std::numeric_limits<A>::infinity();
   const auto bits = bit_cast<Key<A>>(value + A(0));  // -0 becomes 0
-  const Key<A> sign = Key<A>(1) << (8 * sizeof(A) - 1);
-  return (bits & sign) ? ~bits : bits | sign;
+  constexpr int kSign = 8 * sizeof(A) - 1;
+  // negative: all bits change, positive: the sign does; without a branch, as signs may be random
+  return bits ^ ((Key<A>(0) - (bits >> kSign)) | (Key<A>(1) << kSign));
 }
 
 // Keeps exactly min(k, valid pixels) of n pixels: the hardest, equally hard ones in memory order.
@@ -75,17 +76,18 @@ void keep_hardest(const A* difficulty, uint8_t* codes, int64_t n, int64_t k) {
   const Key<A> cut = *kth;
   int64_t room = 1 + std::count(candidates.begin(), kth, cut);  // of the ties at the cut
 
-  int64_t last = -1;  // the last tie in memory order that there is room for
-  for (int64_t i = 0; room > 0; ++i) {
-    if (order_key(difficulty[i]) == cut && codes[i] != kIgnored) {
-      last = i;
-      --room;
+  int64_t last = n;  // no tie behind this one, in memory order, is kept
+  if (room < std::count(candidates.begin(), candidates.end(), cut)) {
+    for (last = -1; room > 0;) {
+      ++last;
+      room -= (order_key(difficulty[last]) == cut) & (codes[last] != kIgnored);
     }
   }
   at::parallel_for(0, n, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Key<A> key = order_key(difficulty[i]);
-      codes[i] = codes[i] != kIgnored && (key > cut || (key == cut && i <= last));
+      // no short cuts: which pixels are kept is not to be guessed by the processor
+      codes[i] = (codes[i] != kIgnored) & ((key > cut) | ((key == cut) & (i <= last)));
     }
   });
 }
