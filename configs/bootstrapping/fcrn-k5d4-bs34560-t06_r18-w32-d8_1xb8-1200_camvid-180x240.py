@@ -4,3 +4,5 @@ model = dict(
     decode_head=dict(
         loss_decode=dict(
             _delete_=True, type='BootstrappedCrossEntropyLoss', thresh=0.6, min_kept=34560)))
+# Draws the kept pixels; logs their number, the threshold and the classes that they are of.
+default_hooks = dict(visualization=dict(type='HardPixelVisualizationHook'))

@@ -7,7 +7,8 @@ from typing import Callable, Tuple
 
 import torch
 import torch.nn.functional as F
-from mmseg.registry import MODELS, TASK_UTILS
+from mmseg.registry import HOOKS, MODELS, TASK_UTILS
+from mmseg.visualization import SegLocalVisualizer
 from torch import Tensor
 
 from mmseg_ext.ops import bootstrapped_cross_entropy, hard_pixel_mask
@@ -81,6 +82,33 @@ def hard_pixel_mask_by_rank(device: str, small: bool = False) -> Case:
         # difficulty and validity are read, the mask is written
         floor_bytes=dict(forward=difficulty.nbytes + 2 * valid.nbytes),
         parity=parity)
+
+
+@benchmark('HardPixelVisualizationHook')
+def hard_pixel_visualization_hook(device: str, small: bool = False) -> Case:
+    """What the hook does in a training iteration that it logs, against a plain loss.
+
+    It does nothing in the others. The two have no result in common, so there is no parity to check.
+    """
+    shape = SMALL if small else (2, 19, 512, 1024)
+    logits, labels = sample_logits(shape, 'clustered', device)
+    loss = MODELS.build(dict(type='BootstrappedCrossEntropyLoss', thresh=0.6, min_kept=100))
+    SegLocalVisualizer.get_instance('benchmark of HardPixelVisualizationHook')  # asked for by it
+    hook = HOOKS.build(dict(type='HardPixelVisualizationHook'))
+    head = SimpleNamespace(ignore_index=IGNORE_INDEX, loss_decode=loss)
+    hook.before_run(SimpleNamespace(model=SimpleNamespace(decode_head=head)))
+
+    def forward_and_backward() -> None:
+        value = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX)
+        torch.autograd.grad(value, logits)
+
+    return Case(
+        inputs=f'{sizes(shape)} float32',
+        phase='iteration',
+        runs={
+            'ours: hook': lambda: hook._measure(loss, (logits, labels), {}),
+            'F.cross_entropy, forward and backward': forward_and_backward,
+        })
 
 
 @benchmark('FCRN', 'FCRNHead')

@@ -1,4 +1,7 @@
 from .checkpoint_compatibility_hook import CheckpointCompatibilityHook
+from .hard_pixel_visualization_hook import HardPixelVisualizationHook
 from .stage_visualization_hook import StageVisualizationHook
 
-__all__ = ['CheckpointCompatibilityHook', 'StageVisualizationHook']
+__all__ = [
+    'CheckpointCompatibilityHook', 'HardPixelVisualizationHook', 'StageVisualizationHook'
+]
