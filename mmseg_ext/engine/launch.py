@@ -200,8 +200,8 @@ def errors_as_sentences() -> Iterator[None]:
         if missing is None:
             raise
         raise SystemExit(f'error: the list of images {missing.group(1)} does not exist; is the '
-                         'data set there? (configs/lrn/README.md, section Data, says where to get '
-                         'each one and what the folders look like)') from None
+                         'data set there? (the README.md beside the config, section Data, says '
+                         'where to get it and what the folders look like)') from None
 
 
 def user_sentence(error: Exception) -> Optional[str]:
