@@ -11,7 +11,7 @@ ARGS ?=
 RUN := .venv/bin/python
 RESULTS := mmseg_ext/benchmarks/results
 
-.PHONY: train test lint benchmark clean setup
+.PHONY: train test test-triton lint benchmark clean setup
 
 train: setup
 	@$(RUN) tools/train.py $(QUICKSTART) --work-dir $(WORK_DIR) \
@@ -24,6 +24,12 @@ train: setup
 
 test: setup
 	@$(RUN) -m pytest -q $(ARGS)
+
+# The CUDA kernels in Triton's interpreter, which needs no GPU. Triton goes beside .venv, not into it:
+# it is none of the pinned packages.
+test-triton: setup
+	@[ -d .wheels/triton ] || $(RUN) -m pip install -q --no-deps --target .wheels/triton triton==3.9.0
+	@TRITON_INTERPRET=1 PYTHONPATH=.wheels/triton $(RUN) -m pytest -q tests/ops/test_triton_*.py
 
 lint: setup
 	@$(RUN) -m ruff check .

@@ -139,7 +139,7 @@ def test_ci_adds_wheels_and_keeps_the_folders_that_pip_looks_through(tmp_path, p
         env=dict(os.environ, PATH=path, PIP_FIND_LINKS=present)).stdout
 
     assert output.splitlines() == [f'{target}: {present} {wheels}'
-                                   for target in ('lint', 'test', 'train')]
+                                   for target in ('lint', 'test', 'train', 'test-triton')]
 
 
 # ------------------------------------------------------------------------------ tools/bootstrap.sh
