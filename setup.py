@@ -99,6 +99,8 @@ setup(
     # Only what mmseg 1.x imports without declaring it. torch, mmcv, mmengine and mmsegmentation
     # come in builds that pip cannot choose, and mmseg_ext.compat checks them when it is imported.
     install_requires=['ftfy', 'regex'],
+    # superpixels of the region proposals, imported when they are made
+    extras_require={'regions': ['scikit-image']},
     ext_modules=ext_modules,
     cmdclass={'build_py': BuildWithMim, **cmdclass},
     zip_safe=False,
