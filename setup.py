@@ -72,7 +72,10 @@ def extension() -> Tuple[List[Extension], Dict[str, Any]]:
 
     # Nobody asks for errno or traps, and for their sake the compiler would not vectorize a
     # comparison. NaN and infinity keep their meaning.
-    args = ['-O3', '-g0', '-fopenmp', '-fno-math-errno', '-fno-trapping-math']
+    args = [
+        '-O3', '-g0', '-fopenmp', '-fno-math-errno', '-fno-trapping-math',
+        '-Wno-psabi'  # how vectors are passed to functions: all of ours are inlined
+    ]
     return [
         CppExtension('mmseg_ext._C', sources, extra_compile_args=args, extra_link_args=['-fopenmp'])
     ], {'build_ext': OptionalBuild}

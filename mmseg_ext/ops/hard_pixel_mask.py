@@ -58,7 +58,7 @@ def hard_pixel_mask(difficulty: Tensor,
     difficulty, valid = difficulty.detach().contiguous(), valid.bool().contiguous()
     if difficulty.dtype not in (torch.float32, torch.float64):
         difficulty = difficulty.float()
-    if library.choose(implementation, difficulty) == 'cpp':
+    if library.choose(implementation, difficulty, has_triton=False) == 'cpp':
         return torch.ops.mmseg_ext.hard_pixel_mask(difficulty, valid, thresh, min_kept, per_image)
     return reference(difficulty, valid, thresh, min_kept, per_image)
 

@@ -31,13 +31,14 @@ def triton_usable(device: torch.device) -> bool:
     return _has_triton and (device.type == 'cuda' or os.environ.get('TRITON_INTERPRET') == '1')
 
 
-def choose(implementation: Optional[str], tensor: Tensor) -> str:
+def choose(implementation: Optional[str], tensor: Tensor, has_triton: bool = True) -> str:
     """Pick the implementation of an op.
 
     Args:
         implementation (str, optional): ``'cpp'``, ``'triton'`` or ``'reference'``; None for the
             fastest that the device has.
         tensor (Tensor): The input whose device decides.
+        has_triton (bool): Whether the op has kernels in Triton. Defaults to True.
 
     Returns:
         str: One of the three.
@@ -50,6 +51,8 @@ def choose(implementation: Optional[str], tensor: Tensor) -> str:
     if implementation is None:
         if device.type == 'cpu' and extension_loaded():
             return 'cpp'
+        if device.type == 'cuda' and not has_triton:
+            return 'reference'
         if device.type == 'cuda' and triton_usable(device):
             return 'triton'
         _warn_once(device.type)
@@ -59,6 +62,9 @@ def choose(implementation: Optional[str], tensor: Tensor) -> str:
             f"implementation='cpp' was asked for with a tensor on {device}: it needs a tensor on "
             'the CPU and the compiled extension (`pip install --no-build-isolation -e .` builds it)'
             + (f': {_missing}.' if _missing else '.'))
+    if implementation == 'triton' and not has_triton:
+        raise RuntimeError(
+            "implementation='triton' was asked for, and this op has no such kernels.")
     if implementation == 'triton' and not triton_usable(device):
         raise RuntimeError(
             f"implementation='triton' was asked for with a tensor on {device}: it needs the "

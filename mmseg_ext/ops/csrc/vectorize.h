@@ -16,6 +16,7 @@
 // (CFLAGS of the build) asks for that too, say together with -march=native.
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
     !defined(MMSEG_EXT_ONE_ISA)
+#define MMSEG_EXT_MANY_ISAS
 #define MMSEG_EXT_EACH_ISA __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define MMSEG_EXT_EACH_ISA

@@ -1,0 +1,110 @@
+// mmseg_ext::gather_max and its backward on a CPU: row m of the output is the maximum over the rows
+// indices[indptr[m]:indptr[m + 1]] of the source, element by element.
+//
+// Both passes go through all rows for a block of columns before they take the next: that part of
+// the source (and of its gradient) then stays in the second cache, in which most of the time is
+// spent. Blocks of columns are what threads share out, so the backward adds up without atomics and
+// in one order. The winner of an element is not stored but found again, as the first that equals
+// the maximum: a quarter of the memory, and less time than to write and read it.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "vectorize.h"
+
+namespace mmseg_ext {
+namespace {
+
+// The compressed sparse rows of the index.
+struct Rows {
+  const int64_t* indptr;
+  const int64_t* indices;
+  int64_t count, columns;  // rows, and columns of the source
+};
+
+#define MMSEG_EXT_KERNELS "gather_max_kernels.h"
+#include "each_isa.h"
+
+constexpr int64_t kWidths[] = {64, 16, 1};  // of a block
+
+// Calls block(first column, number of columns) for all blocks, on all threads.
+template <typename Block>
+void for_each_block(int64_t columns, const Block& block) {
+  std::vector<std::pair<int64_t, int64_t>> blocks;
+  for (int64_t first = 0; first < columns; first += blocks.back().second)
+    for (int64_t width : kWidths)
+      if (first + width <= columns) {
+        blocks.emplace_back(first, width);
+        break;
+      }
+  at::parallel_for(0, blocks.size(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) block(blocks[b].first, blocks[b].second);
+  });
+}
+
+Rows rows_of(const at::Tensor& indptr, const at::Tensor& indices, int64_t sources,
+             int64_t columns) {
+  const Rows rows{indptr.data_ptr<int64_t>(), indices.data_ptr<int64_t>(), indptr.numel() - 1,
+                  columns};
+  // Out of bounds here is memory of others: checked although it takes a pass over the index.
+  TORCH_CHECK_VALUE(rows.count >= 0 && rows.indptr[0] == 0 &&
+                        rows.indptr[rows.count] == indices.numel() &&
+                        std::is_sorted(rows.indptr, rows.indptr + rows.count + 1),
+                    "indptr must rise from 0 to the number of indices, ", indices.numel(), ".");
+  const auto range = std::minmax_element(rows.indices, rows.indices + indices.numel());
+  TORCH_CHECK_VALUE(indices.numel() == 0 || (*range.first >= 0 && *range.second < sources),
+                    "indices must be rows of the source, 0 to ", sources - 1, ".");
+  return rows;
+}
+
+// source (N, D), indptr (M + 1,), indices (nnz,) int64, all contiguous -> (M, D)
+at::Tensor gather_max(const at::Tensor& source, const at::Tensor& indptr,
+                      const at::Tensor& indices) {
+  if (at::isReducedFloatingType(source.scalar_type()))  // exact: the order is the same in float32
+    return gather_max(source.to(at::kFloat), indptr, indices).to(source.scalar_type());
+  const Rows rows = rows_of(indptr, indices, source.size(0), source.size(1));
+  at::Tensor output = at::empty({rows.count, rows.columns}, source.options());
+  prefer_huge_pages(output.data_ptr(), output.nbytes());
+  AT_DISPATCH_FLOATING_TYPES(source.scalar_type(), "gather_max", [&] {
+    const auto* from = source.data_ptr<scalar_t>();
+    auto* to = output.data_ptr<scalar_t>();
+    for_each_block(rows.columns, [&](int64_t first, int64_t width) {
+      MMSEG_EXT_CALL(forward, from, rows, first, width, to);
+    });
+  });
+  return output;
+}
+
+// gradient and output (M, D) -> gradient with respect to the source
+at::Tensor gather_max_backward(const at::Tensor& gradient, const at::Tensor& source,
+                               const at::Tensor& output, const at::Tensor& indptr,
+                               const at::Tensor& indices) {
+  if (at::isReducedFloatingType(source.scalar_type()))  // summed in float32
+    return gather_max_backward(gradient.to(at::kFloat), source.to(at::kFloat),
+                               output.to(at::kFloat), indptr, indices)
+        .to(source.scalar_type());
+  const Rows rows = rows_of(indptr, indices, source.size(0), source.size(1));
+  const at::Tensor sum = at::zeros_like(source), received = gradient.contiguous();
+  AT_DISPATCH_FLOATING_TYPES(source.scalar_type(), "gather_max_backward", [&] {
+    const auto* from = source.data_ptr<scalar_t>();
+    const auto* top = output.data_ptr<scalar_t>();
+    const auto* rest = received.data_ptr<scalar_t>();
+    auto* to = sum.data_ptr<scalar_t>();
+    for_each_block(rows.columns, [&](int64_t first, int64_t width) {
+      MMSEG_EXT_CALL(backward, from, top, rest, rows, first, width, to);
+    });
+  });
+  return sum;
+}
+
+}  // namespace
+}  // namespace mmseg_ext
+
+TORCH_LIBRARY_IMPL(mmseg_ext, CPU, m) {
+  m.impl("gather_max", mmseg_ext::gather_max);
+  m.impl("gather_max_backward", mmseg_ext::gather_max_backward);
+}

@@ -1,0 +1,126 @@
+"""Maximum over groups of rows: the kernel under free-form pooling and region-to-pixel."""
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from . import library
+
+
+def gather_max(source: Tensor,
+               indptr: Tensor,
+               indices: Tensor,
+               *,
+               implementation: Optional[str] = None) -> Tensor:
+    r"""Take the maximum over groups of rows, element by element.
+
+    .. math:: o_{m, d} = \max_{k = p_m}^{p_{m + 1} - 1} s_{i_k, d}
+
+    The groups are a compressed sparse row index: group m is
+    ``indices[indptr[m]:indptr[m + 1]]``. Groups may overlap; free-form pooling (a group is the
+    feature cells of a bin, Eq. 6 of `Region-based semantic segmentation with end-to-end training
+    <https://arxiv.org/abs/1607.07671>`_) and the region-to-pixel layer (a group is the regions that
+    contain a pixel, Eq. 3) are both this.
+
+    Args:
+        source (Tensor): s, (N, D); float32, float64, float16 or bfloat16.
+        indptr (Tensor): p, (M + 1,) int64, rising from 0 to nnz.
+        indices (Tensor): i, (nnz,) int64, rows of the source.
+        implementation (str, optional): ``'cpp'`` or ``'reference'``; None for the fastest.
+
+    Returns:
+        Tensor: o, (M, D). A row without a group member is 0.
+
+    Raises:
+        ValueError: If the shapes or types do not fit or, on a CPU, the index is not one of the
+            source's rows.
+        RuntimeError: If ``implementation`` is asked for and is not there.
+
+    Note:
+        The gradient of an element goes to one winner, the first in the order of the group that has
+        the maximum. NaN is a maximum.
+
+    Example:
+        >>> source = torch.tensor([[1., 5.], [2., 4.], [3., 6.]])
+        >>> gather_max(source, torch.tensor([0, 2, 2, 3]), torch.tensor([0, 1, 2]))
+        tensor([[2., 5.],
+                [0., 0.],
+                [3., 6.]])
+    """
+    if source.ndim != 2 or not source.is_floating_point():
+        raise ValueError('source must be a floating-point tensor (N, D), got '
+                         f'{source.dtype} {tuple(source.shape)}.')
+    if indptr.ndim != 1 or indices.ndim != 1 or indptr.numel() == 0:
+        raise ValueError('indptr must be (M + 1,) and indices (nnz,), got '
+                         f'{tuple(indptr.shape)} and {tuple(indices.shape)}.')
+    if indptr.is_floating_point() or indices.is_floating_point():
+        raise ValueError(f'indptr and indices must be integers, got {indptr.dtype} and '
+                         f'{indices.dtype}.')
+    which = library.choose(implementation, source, has_triton=False)
+    source = source.contiguous()
+    indptr, indices = indptr.long().contiguous(), indices.long().contiguous()
+    if which == 'cpp':
+        return torch.ops.mmseg_ext.gather_max(source, indptr, indices)
+    check_index(indptr, indices, source.size(0))
+    return reference(source, indptr, indices)
+
+
+def reference(source: Tensor, indptr: Tensor, indices: Tensor) -> Tensor:
+    """Plain PyTorch, with its autograd: what the kernels are compared with."""
+    if len(indices) == 0:
+        return source.new_zeros(len(indptr) - 1, source.size(1)) + source[:0].sum()
+    sizes = indptr.diff()
+    row = torch.repeat_interleave(torch.arange(len(sizes), device=source.device), sizes)
+    row = row[:, None].expand(-1, source.size(1))
+    values = source.detach()[indices]
+    top = values.new_zeros(len(sizes), source.size(1)).scatter_reduce(
+        0, row, values, 'amax', include_self=False)
+    wins = (values == top.gather(0, row)) | values.isnan()
+    # the first entry of each row and column that wins; behind the last where there is none
+    number = torch.arange(len(indices), device=source.device)[:, None].expand_as(wins)
+    nobody = number.new_full(top.shape, len(indices))
+    first = nobody.scatter_reduce(0, row, torch.where(wins, number, len(indices)), 'amin')
+    winner = indices[first.clamp(max=len(indices) - 1)]
+    return source.gather(0, winner).where(first < len(indices), source.new_zeros(()))
+
+
+def check_index(indptr: Tensor, indices: Tensor, size: int) -> None:
+    """Refuse an index that is none (on a CPU; the answer would have to be waited for on a GPU).
+
+    Raises:
+        ValueError: If ``indptr`` does not rise from 0 to the number of indices, or an index is not
+            below ``size``.
+    """
+    if indptr.device.type != 'cpu':
+        return
+    if indptr[0] != 0 or indptr[-1] != len(indices) or (indptr.diff() < 0).any():
+        raise ValueError(f'indptr must rise from 0 to the number of indices, {len(indices)}.')
+    if len(indices) and (indices.min() < 0 or indices.max() >= size):
+        raise ValueError(f'indices must be rows of the source, 0 to {size - 1}.')
+
+
+class _GatherMax(torch.autograd.Function):
+    """Autograd over the kernels, forward and backward."""
+
+    @staticmethod
+    def forward(ctx, source, indptr, indices):
+        with torch._C._AutoDispatchBelowAutograd():
+            output = torch.ops.mmseg_ext.gather_max(source, indptr, indices)
+        ctx.save_for_backward(source, output, indptr, indices)
+        return output
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return torch.ops.mmseg_ext.gather_max_backward(gradient, *ctx.saved_tensors), None, None
+
+
+library.define(
+    'gather_max',
+    '(Tensor source, Tensor indptr, Tensor indices) -> Tensor',
+    fake=lambda source, indptr, indices: source.new_empty(indptr.size(0) - 1, source.size(1)))
+library.define(
+    'gather_max_backward',
+    '(Tensor gradient, Tensor source, Tensor output, Tensor indptr, Tensor indices) -> Tensor',
+    fake=lambda gradient, source, *args: torch.empty_like(source))
+library.LIBRARY.impl('gather_max', _GatherMax.apply, 'Autograd')
