@@ -151,7 +151,8 @@ def normalizers(labels: Tensor, num_kept: Tensor, num_valid: Tensor, per_image: 
     else:
         count = num_kept if normalization == 'kept' else num_valid
     count = count * labels.size(0) if per_image else count.sum().expand_as(count)
-    return torch.where(count > 0, count, torch.inf).double().reciprocal()
+    count = count.double()  # float32 would round beyond 2^24 pixels
+    return torch.where(count > 0, count, torch.inf).reciprocal()
 
 
 # ---------------------------------------------------------------- the implementations

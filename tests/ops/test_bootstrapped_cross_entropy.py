@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmseg_ext.ops import bootstrapped_cross_entropy, extension_loaded, select_hard_pixels
+from mmseg_ext.ops.bootstrapped_cross_entropy import normalizers
 
 IMPLEMENTATIONS = ['reference'] + (['cpp'] if extension_loaded() else [])
 # Low precision has its own row: the logits are rounded before the comparison, so what remains is
@@ -328,6 +329,12 @@ def test_the_result_does_not_depend_on_the_threads():
         results.append((loss.detach(), x.grad))
     torch.set_num_threads(threads)
     assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
+
+
+def test_the_normalizer_is_exact_beyond_the_integers_of_float32():
+    count = torch.tensor([2**24, 1])
+    scale = normalizers(torch.zeros(2, 1, 1), count, count, False, 'kept')
+    assert scale.tolist() == [1 / (2**24 + 1)] * 2
 
 
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
