@@ -139,9 +139,11 @@ class BootstrapPixelSampler(BasePixelSampler):
         valid = label != self.context.ignore_index
         if self.divides_by == 'class weights':
             weighted = next(x for x in self._losses() if _divides_by(x) == 'class weights')
-            counted = valid if getattr(weighted, 'avg_non_ignore', True) else torch.ones_like(valid)
             weights = torch.as_tensor(weighted.class_weight, device=label.device)
-            return weights[label[counted]].sum()
+            # Not label[valid], for whose size a GPU would have to be waited for. mmseg's loss that
+            # counts ignored pixels as well cannot look up their weight, so there are none.
+            weights = weights[label.where(valid, label.new_zeros(()))]
+            return weights.where(valid, weights.new_zeros(())).sum()
         return {'pixels': label.numel(), 'valid pixels': valid.sum(), 'nothing': 1}[self.divides_by]
 
 
