@@ -1,4 +1,6 @@
 """Which implementation runs, and what is said where one is missing."""
+import os
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +17,12 @@ def run_without_extension(code):
     block = "import sys; sys.modules['mmseg_ext._C'] = None\n"
     return subprocess.run([sys.executable, '-c', block + code], capture_output=True, text=True,
                           env={'PATH': '', 'PYTHONWARNINGS': 'default'})
+
+
+@pytest.mark.skipif(shutil.which(os.environ.get('CXX', 'c++')) is None, reason='no compiler')
+def test_the_extension_is_there_where_it_can_be_built():
+    """Without it most tests of the kernels would be skipped, and nobody would notice."""
+    assert extension_loaded(), library._missing
 
 
 def test_without_the_extension_everything_works_and_one_warning_says_so():

@@ -1,6 +1,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 
 from mmseg_ext.models import BootstrappedCrossEntropyLoss
 from mmseg_ext.ops import bootstrapped_cross_entropy, select_hard_pixels
@@ -86,12 +89,26 @@ def test_it_works_under_autocast():
     assert loss.dtype == torch.float32 and layer.weight.grad.dtype == torch.float32
 
 
-def test_a_model_with_it_compiles_whole():
-    pred, label = batch()
-    model, loss = torch.nn.Conv2d(3, 3, 1).double(), BootstrappedCrossEntropyLoss(min_kept=5)
+LOSS = dict(loss_decode=dict(type='BootstrappedCrossEntropyLoss', thresh=0.5, min_kept=9))
+SAMPLER = dict(
+    loss_decode=dict(type='CrossEntropyLoss'),
+    sampler=dict(type='BootstrapPixelSampler', thresh=0.5, min_kept=9))
+
+
+@pytest.mark.parametrize('bootstrapping', [LOSS, SAMPLER], ids=['loss', 'sampler'])
+def test_a_model_with_it_compiles_whole(bootstrapping):
+    torch.manual_seed(0)
+    head = dict(type='FCRNHead', in_channels=16, in_index=3, num_classes=3, label_stride=8)
+    backbone = dict(type='FCRN', depth=18, base_channels=2, stem_channels=2, dropout=())
+    model = MODELS.build(dict(
+        type='EncoderDecoder', backbone=backbone, decode_head=dict(head, **bootstrapping)))
+    label = torch.randint(0, 3, (1, 64, 64))
+    label[:, :20] = 255
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=label))] * 2
+    images = torch.randn(2, 3, 64, 64)
     compiled = torch.compile(
-        lambda x: loss(model(x), label), backend='aot_eager', fullgraph=True)
-    torch.testing.assert_close(compiled(pred), loss(model(pred), label))
+        lambda x: model.loss(x, samples), backend='aot_eager', fullgraph=True)(images)
+    torch.testing.assert_close(compiled, model.loss(images, samples))
 
 
 @pytest.mark.parametrize('options, message', [
