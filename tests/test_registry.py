@@ -17,8 +17,8 @@ PLUGINS = {
     for registry in vars(mmseg.registry).values() if isinstance(registry, Registry)
     for name, cls in registry.module_dict.items() if cls.__module__.startswith('mmseg_ext.')
 }
-# extension_loaded asks about the installation; the others compute
-OPS = sorted(set(ops.__all__) - {'extension_loaded'})
+# extension_loaded asks about the installation and RegionSet is a type; the others compute
+OPS = sorted(set(ops.__all__) - {'extension_loaded', 'RegionSet'})
 
 
 def squash(name):

@@ -2,7 +2,7 @@
 
 Shapes: R regions, S cells (superpixels), C classes.
 """
-from typing import Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 import torch
@@ -11,12 +11,19 @@ from mmseg.registry import DATASETS
 from torch import Tensor
 
 from mmseg_ext.ops import (
+    RegionSet,
+    extension_loaded,
+    free_form_roi_pool,
     gather_max,
     grouped_cross_entropy,
     hierarchical_regions,
+    label_counts,
+    region_geometry,
+    region_grid_masks,
     region_to_pixel,
     transpose_index,
 )
+from mmseg_ext.ops.free_form_roi_pool import bin_ranges, reference_bin_index
 
 from .case import Case, benchmark, sizes
 
@@ -169,4 +176,185 @@ def region_to_pixel_loss(device: str, small: bool = False) -> Case:
         inputs=f'{count} regions, {num_cells} cells, {classes} classes, {side}x{side} pixels',
         runs={'ours: per cell': ours, 'per pixel, with our gather_max': per_pixel},
         gradients_of=(scores, ),
+        parity=parity)
+
+
+#: Pixels per cell of the feature map, as of VGG-16 up to conv5, and bins of a side.
+STRIDE, BINS = 16, 7
+
+
+def regions_of_a_scene(small: bool) -> Tuple[RegionSet, Tensor, Tuple[int, int]]:
+    """Regions of all sizes, the labels of the pixels, and height and width of the feature map."""
+    size, count = ((48, 64), 9) if small else ((600, 600), 370)
+    scene = DATASETS.build(dict(type='ScenesDataset', num_images=1, size=size))[0]
+    tree = hierarchical_regions(np.ascontiguousarray(scene['img'][..., ::-1]))
+    number = len(tree.indptr) - 1
+    members = [tree.members(region)
+               for region in np.linspace(0, number - 1, min(count, number)).astype(int)]
+    regions = RegionSet(
+        torch.from_numpy(tree.cells),
+        torch.tensor([0, *np.cumsum([len(cells) for cells in members])]),
+        torch.from_numpy(np.concatenate(members)))
+    return (regions, torch.from_numpy(scene['gt_seg_map']),
+            tuple(-(-side // STRIDE) for side in size))
+
+
+def in_words(regions: RegionSet) -> str:
+    """What a table says of regions."""
+    return (f'{len(regions.indptr) - 1} regions, {int(regions.cells.max()) + 1} cells, '
+            f'{sizes(regions.cells.shape)} pixels')
+
+
+@benchmark('free_form_roi_pool')
+def pooled_regions(device: str, small: bool = False) -> Case:
+    """The regions of a scene pooled to 7x7 bins, against a loop over regions in PyTorch.
+
+    Boxes are widened to whole cells of the map, where the bins of adaptive_max_pool2d are those of
+    RoI pooling. Whole boxes are other work: what the shapes cost.
+    """
+    regions, _, (height, width) = regions_of_a_scene(small)
+    channels = 8 if small else 512
+    boxes, masks = region_geometry(regions, (height, width), STRIDE)
+    cell_boxes = boxes // STRIDE + torch.tensor([0, 0, 1, 1])  # the last cell is no more inside
+    corners = cell_boxes * STRIDE - torch.tensor([0, 0, 1, 1])
+    rois = F.pad(corners, (1, 0)).float().to(device)
+    masks, outside = masks.to(device), ~masks.to(device)
+    torch.manual_seed(0)
+    source = torch.randn(1, channels, height, width, device=device, requires_grad=True)
+    weight = torch.randn(len(rois), channels, BINS, BINS, device=device)
+
+    def ours() -> Tensor:
+        return free_form_roi_pool(source, rois, masks, BINS, 1 / STRIDE)
+
+    def ours_whole_boxes() -> Tensor:
+        return free_form_roi_pool(source, rois, None, BINS, 1 / STRIDE)
+
+    def loop() -> Tensor:
+        pooled = []
+        for (x1, y1, x2, y2), out in zip(cell_boxes.tolist(), outside):
+            part = source[0, :, y1:y2, x1:x2].masked_fill(out[y1:y2, x1:x2], -torch.inf)
+            pooled.append(F.adaptive_max_pool2d(part, BINS))
+        pooled = torch.stack(pooled)
+        return pooled.masked_fill(pooled == -torch.inf, 0)
+
+    def parity() -> None:
+        outputs = [run() for run in (ours, loop)]
+        assert torch.equal(*outputs)
+        torch.testing.assert_close(
+            *(torch.autograd.grad(output, source, weight)[0] for output in outputs),
+            rtol=1e-4, atol=1e-4)
+
+    runs = {'ours': ours, 'ours: whole boxes': ours_whole_boxes,
+            'PyTorch: adaptive_max_pool2d, region by region': loop}
+    output = weight.nbytes
+    return Case(
+        inputs=f'{in_words(regions)}, map of {sizes(source.shape)} float32, {BINS}x{BINS} bins',
+        runs={name: lambda run=run: _Receiver.apply(run(), weight) for name, run in runs.items()},
+        gradients_of=(source, ),
+        # the output is written; the backward reads it and its gradient
+        floor_bytes={
+            'forward': output + source.nbytes + masks.nbytes,
+            'forward+backward': 3 * output + 3 * source.nbytes + 2 * masks.nbytes,
+        },
+        parity=parity)
+
+
+@benchmark('region_geometry', 'label_counts')
+def index_of_an_image(device: str, small: bool = False) -> Case:
+    """Boxes, masks, bins and label counts of a training image, against a loop in NumPy.
+
+    All is done on the CPU.
+    """
+    regions, labels, map_size = regions_of_a_scene(small)
+    number, classes = len(regions.indptr) - 1, 12
+
+    def bins(boxes: Tensor) -> Tuple[Tensor, Tensor]:
+        return tuple(
+            bin_ranges(boxes[:, i], boxes[:, i + 2], BINS, map_size[1 - i], 1 / STRIDE, 'mmcv')
+            for i in (1, 0))
+
+    def ours(implementation: Optional[str] = None) -> Tuple[Tensor, ...]:
+        boxes, masks = region_geometry(regions, map_size, STRIDE, implementation=implementation)
+        index = reference_bin_index
+        if implementation is None and extension_loaded():
+            index = torch.ops.mmseg_ext.bin_index
+        places = index(torch.zeros(number, dtype=torch.int64), *bins(boxes), masks, *map_size,
+                       False)
+        return boxes, masks, *places, label_counts(regions, labels, classes)
+
+    def loop() -> Tuple[Tensor, ...]:
+        cells = regions.cells.numpy()
+        places = [np.arange(0, side, STRIDE) for side in cells.shape]
+        totals = [np.diff(begin, append=side) for begin, side in zip(places, cells.shape)]
+        total = np.outer(*totals)
+        boxes, masks = [], []
+        for region in range(number):
+            members = regions.indices[regions.indptr[region]:regions.indptr[region + 1]]
+            pixels = np.isin(cells, members.numpy())
+            rows, columns = pixels.any(axis=1).nonzero()[0], pixels.any(axis=0).nonzero()[0]
+            boxes.append([columns[0], rows[0], columns[-1], rows[-1]])
+            covered = np.add.reduceat(pixels.astype(np.int64), places[0], axis=0)
+            covered = np.add.reduceat(covered, places[1], axis=1)
+            mask = 2 * covered >= total
+            masks.append(mask if mask.any() else covered == covered.max())
+        boxes, masks = torch.tensor(np.array(boxes)), np.stack(masks)
+        indices, lengths = [], [0]
+        for mask, rows, columns in zip(
+                masks, *(np.stack(side, axis=-1).tolist() for side in bins(boxes))):
+            cell = np.where(mask, np.arange(mask.size).reshape(mask.shape), -1)
+            for y1, y2 in rows:
+                for x1, x2 in columns:
+                    inside = cell[y1:y2, x1:x2]
+                    indices.append(inside[inside >= 0])
+                    lengths.append(len(indices[-1]))
+        counts = [np.bincount(labels.numpy()[cells == cell], minlength=256)[:classes]
+                  for cell in range(cells.max() + 1)]
+        found = masks, np.cumsum(lengths), np.concatenate(indices), np.stack(counts)
+        return boxes, *map(torch.from_numpy, found)
+
+    def parity() -> None:
+        expected = loop()
+        for found in (ours(), ours('reference')):
+            for x, y in zip(found, expected):
+                assert torch.equal(x, y)
+
+    return Case(
+        inputs=f'{in_words(regions)}, map of {sizes(map_size)}, {BINS}x{BINS} bins',
+        phase='one image',
+        runs={
+            'ours': ours,
+            'ours: reference': lambda: ours('reference'),
+            'NumPy: region by region': loop,
+        },
+        parity=parity)
+
+
+@benchmark('region_grid_masks')
+def grid_masks_of_an_image(device: str, small: bool = False) -> Case:
+    """Masks of all regions on a grid of 7x7, against interpolate on the mask of each.
+
+    All is done on the CPU.
+    """
+    regions, _, map_size = regions_of_a_scene(small)
+    boxes, _ = region_geometry(regions, map_size, STRIDE)
+
+    def ours() -> Tensor:
+        return region_grid_masks(regions, boxes, (BINS, BINS))
+
+    def loop() -> Tensor:
+        grids = []
+        for region, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
+            members = regions.indices[regions.indptr[region]:regions.indptr[region + 1]]
+            mask = torch.isin(regions.cells[y1:y2 + 1, x1:x2 + 1], members.int())
+            grids.append(F.interpolate(mask.float()[None, None], (BINS, BINS), mode='bilinear'))
+        # weights are whole multiples of 1 / 196
+        return torch.cat(grids)[:, 0] > 1e-3
+
+    def parity() -> None:
+        assert torch.equal(ours(), loop())
+
+    return Case(
+        inputs=f'{in_words(regions)}, grid of {BINS}x{BINS}',
+        phase='one image',
+        runs={'ours': ours, 'PyTorch: interpolate, region by region': loop},
         parity=parity)

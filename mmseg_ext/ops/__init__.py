@@ -1,13 +1,17 @@
 from .bootstrapped_cross_entropy import bootstrapped_cross_entropy, select_hard_pixels
+from .free_form_roi_pool import free_form_roi_pool
 from .gather_max import gather_max
 from .grouped_cross_entropy import grouped_cross_entropy
 from .hard_pixel_mask import hard_pixel_mask
 from .hierarchical_regions import hierarchical_regions
 from .library import extension_loaded
+from .region_geometry import label_counts, region_geometry, region_grid_masks
+from .region_set import RegionSet
 from .region_to_pixel import region_to_pixel, transpose_index
 
 __all__ = [
-    'bootstrapped_cross_entropy', 'extension_loaded', 'gather_max', 'grouped_cross_entropy',
-    'hard_pixel_mask', 'hierarchical_regions', 'region_to_pixel', 'select_hard_pixels',
-    'transpose_index'
+    'RegionSet', 'bootstrapped_cross_entropy', 'extension_loaded', 'free_form_roi_pool',
+    'gather_max', 'grouped_cross_entropy', 'hard_pixel_mask', 'hierarchical_regions',
+    'label_counts', 'region_geometry', 'region_grid_masks', 'region_to_pixel',
+    'select_hard_pixels', 'transpose_index'
 ]

@@ -26,19 +26,21 @@ def gather_max(source: Tensor,
         source (Tensor): s, (N, D); float32, float64, float16 or bfloat16.
         indptr (Tensor): p, (M + 1,) int64, rising from 0 to nnz.
         indices (Tensor): i, (nnz,) int64, rows of the source.
-        implementation (str, optional): ``'cpp'`` or ``'reference'``; None for the fastest.
+        implementation (str, optional): ``'cpp'`` (CPU), ``'triton'`` (CUDA) or ``'reference'``;
+            None for the fastest that the device has.
 
     Returns:
         Tensor: o, (M, D). A row without a group member is 0.
 
     Raises:
         ValueError: If the shapes or types do not fit or, on a CPU, the index is not one of the
-            source's rows.
+            source's rows (a GPU asserts).
         RuntimeError: If ``implementation`` is asked for and is not there.
 
     Note:
         The gradient of an element goes to one winner, the first in the order of the group that has
-        the maximum. NaN is a maximum.
+        the maximum. NaN is a maximum. On CUDA the gradients of a source element are added up in an
+        order that is a matter of chance, unless ``torch.use_deterministic_algorithms`` is set.
 
     Example:
         >>> source = torch.tensor([[1., 5.], [2., 4.], [3., 6.]])
@@ -56,13 +58,16 @@ def gather_max(source: Tensor,
     if indptr.is_floating_point() or indices.is_floating_point():
         raise ValueError(f'indptr and indices must be integers, got {indptr.dtype} and '
                          f'{indices.dtype}.')
-    which = library.choose(implementation, source, has_triton=False)
+    which = library.choose(implementation, source)
     source = source.contiguous()
     indptr, indices = indptr.long().contiguous(), indices.long().contiguous()
-    if which == 'cpp':
-        return torch.ops.mmseg_ext.gather_max(source, indptr, indices)
-    check_index(indptr, indices, source.size(0))
-    return reference(source, indptr, indices)
+    if which == 'reference':
+        check_index(indptr, indices, source.size(0))
+        return reference(source, indptr, indices)
+    if which == 'triton' and source.device.type == 'cpu':  # its interpreter: no device's kernels
+        from .triton import gather_max as kernels
+        return _GatherMax.apply((kernels.forward, kernels.backward), source, indptr, indices)
+    return torch.ops.mmseg_ext.gather_max(source, indptr, indices)
 
 
 def reference(source: Tensor, indptr: Tensor, indices: Tensor) -> Tensor:
@@ -100,27 +105,34 @@ def check_index(indptr: Tensor, indices: Tensor, size: int) -> None:
 
 
 class _GatherMax(torch.autograd.Function):
-    """Autograd over the kernels, forward and backward."""
+    """Autograd over a pair of kernels, forward and backward."""
 
     @staticmethod
-    def forward(ctx, source, indptr, indices):
+    def forward(ctx, kernels, source, indptr, indices):
         with torch._C._AutoDispatchBelowAutograd():
-            output = torch.ops.mmseg_ext.gather_max(source, indptr, indices)
+            output = kernels[0](source, indptr, indices)
+        ctx.backward_kernel = kernels[1]
         ctx.save_for_backward(source, output, indptr, indices)
         return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient):
-        return torch.ops.mmseg_ext.gather_max_backward(gradient, *ctx.saved_tensors), None, None
+        return None, ctx.backward_kernel(gradient, *ctx.saved_tensors), None, None
 
 
 library.define(
     'gather_max',
     '(Tensor source, Tensor indptr, Tensor indices) -> Tensor',
-    fake=lambda source, indptr, indices: source.new_empty(indptr.size(0) - 1, source.size(1)))
+    fake=lambda source, indptr, indices: source.new_empty(indptr.size(0) - 1, source.size(1)),
+    triton='gather_max.forward')
 library.define(
     'gather_max_backward',
     '(Tensor gradient, Tensor source, Tensor output, Tensor indptr, Tensor indices) -> Tensor',
-    fake=lambda gradient, source, *args: torch.empty_like(source))
-library.LIBRARY.impl('gather_max', _GatherMax.apply, 'Autograd')
+    fake=lambda gradient, source, *args: torch.empty_like(source),
+    triton='gather_max.backward')
+_OPS = torch.ops.mmseg_ext
+library.LIBRARY.impl(
+    'gather_max',
+    lambda *args: _GatherMax.apply((_OPS.gather_max, _OPS.gather_max_backward), *args),
+    'Autograd')

@@ -1,5 +1,5 @@
 """Cross entropy of all pixels, evaluated once for each group of pixels with the same scores."""
-from typing import List, Optional, Union
+from typing import List, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -37,14 +37,34 @@ def grouped_cross_entropy(logits: Tensor,
         raise ValueError('logits and label_counts must both be (S, C), got '
                          f'{tuple(logits.shape)} and {tuple(label_counts.shape)}.')
     log_p = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=1)
+    loss, weight = grouped_nll(log_p, label_counts, class_weight)
+    return loss / weight.where(weight > 0, torch.ones_like(weight))
+
+
+def grouped_nll(log_p: Tensor,
+                label_counts: Tensor,
+                class_weight: Optional[Union[Tensor, List[float]]] = None) -> Tuple[Tensor, Tensor]:
+    """Sum the negative log likelihoods of all pixels, and their weights.
+
+    Args:
+        log_p (Tensor): Logarithms of probabilities of S cells and C classes, (S, C).
+        label_counts (Tensor): How many pixels of a cell have each label, (S, C).
+        class_weight (Tensor | list[float], optional): (C,). Defaults to None: all 1.
+
+    Returns:
+        tuple[Tensor, Tensor]: The weighted sum and the sum of the weights, scalars, float32 for
+        half precision.
+
+    Raises:
+        ValueError: If there is not one weight for each class.
+    """
+    log_p = log_p.to(torch.promote_types(log_p.dtype, torch.float32))  # counts are large
     weight = label_counts.to(log_p.dtype)
     if class_weight is not None:
-        class_weight = torch.as_tensor(class_weight, dtype=log_p.dtype, device=logits.device)
-        if class_weight.shape != logits.shape[1:]:
-            raise ValueError(f'class_weight must have one number for each of the {logits.size(1)} '
+        class_weight = torch.as_tensor(class_weight, dtype=log_p.dtype, device=log_p.device)
+        if class_weight.shape != log_p.shape[1:]:
+            raise ValueError(f'class_weight must have one number for each of the {log_p.size(1)} '
                              f'classes, got shape {tuple(class_weight.shape)}.')
         weight = weight * class_weight
-    total = weight.sum()
     # an impossible class that no pixel has is no loss: 0 * inf
-    loss = -(weight * log_p.masked_fill(weight == 0, 0)).sum()
-    return loss / total.where(total > 0, torch.ones_like(total))
+    return -(weight * log_p.masked_fill(weight == 0, 0)).sum(), weight.sum()

@@ -1,0 +1,270 @@
+"""RoI pooling over regions of any shape."""
+from typing import Optional, Sequence, Tuple, Union
+
+import torch
+from torch import Tensor
+
+from . import library
+from .gather_max import gather_max
+from .region_geometry import expand_ranges
+
+
+def free_form_roi_pool(input: Tensor,
+                       rois: Tensor,
+                       masks: Optional[Tensor],
+                       output_size: Union[int, Sequence[int]],
+                       spatial_scale: Union[float, Sequence[float]] = 1.0,
+                       mode: str = 'exact',
+                       bins: str = 'mmcv',
+                       *,
+                       implementation: Optional[str] = None) -> Tensor:
+    r"""Pool each region to a grid, from the cells of the map that lie in the region.
+
+    .. math:: S^R_{i, d, r} = \max_{j \mid \phi(j) = i,\, \delta_{j, r} = 1} S^C_{j, d}
+
+    Source: Eq. 6 to 8 of `Region-based semantic segmentation with end-to-end training
+    <https://arxiv.org/abs/1607.07671>`_. The released code does something else, which
+    ``mode='calvin'`` does: it pools the box and multiplies by a mask on the pooled grid.
+
+    Shapes: N images, D channels, K regions, map of h x w cells, grid of ph x pw bins.
+
+    Args:
+        input (Tensor): (N, D, h, w).
+        rois (Tensor): (K, 5): index of the image and the box x1, y1, x2, y2 in pixels of the image,
+            as for ``mmcv.ops.roi_pool``.
+        masks (Tensor, optional): Bool, (K, h, w): the cells of the map that lie in the region. With
+            ``mode='calvin'``: (K, ph, pw), on the grid of bins. None for the whole boxes, which
+            is RoI pooling as of Fast R-CNN.
+        output_size (int | Sequence[int]): ph and pw.
+        spatial_scale (float | Sequence[float]): Cells per pixel, one number or (y, x).
+            Defaults to 1.0.
+        mode (str): ``'exact'`` (Eq. 6) or ``'calvin'`` (the released code; the gradient is that of
+            the product, so masked, where the released code lets it through). Defaults to
+            ``'exact'``.
+        bins (str): ``'mmcv'``: the box is [x1, x2 + 1) * scale, a bin is from the floor of its
+            begin to the ceiling of its end, exclusive. ``'calvin'``: the box is [x1, x2] * scale
+            (the scale is then (h - 1) / (H - 1)), a bin includes the cell at that ceiling, and
+            a bin without a positive value is 0 and has no gradient. Defaults to ``'mmcv'``.
+        implementation (str, optional): ``'cpp'``, ``'triton'`` or ``'reference'``; None for the
+            fastest, which for whole boxes on CUDA is mmcv's kernel.
+
+    Returns:
+        Tensor: (K, D, ph, pw). A bin without a cell is 0.
+
+    Raises:
+        ValueError: If an argument is unknown or the shapes do not fit.
+        RuntimeError: If ``implementation`` is asked for and is not there.
+
+    Note:
+        The gradient of an element goes to one cell, the first in row-major order (column-major with
+        ``bins='calvin'``) that has the maximum.
+
+    Example:
+        >>> map = torch.arange(16.).view(1, 1, 4, 4)
+        >>> triangle = torch.ones(4, 4).tril().bool()[None]
+        >>> free_form_roi_pool(map, torch.tensor([[0., 0, 0, 3, 3]]), triangle, 2)
+        tensor([[[[ 5.,  0.],
+                  [13., 15.]]]])
+    """
+    size, scale = _pair(output_size), _pair(spatial_scale)
+    _check(input, rois, masks, size, scale, mode, bins)
+    which = library.choose(implementation, input)
+    if mode == 'calvin' and masks is not None:
+        whole = free_form_roi_pool(
+            input, rois, None, size, scale, bins=bins, implementation=implementation)
+        return whole * masks[:, None]
+    if masks is None and bins == 'mmcv' and implementation is None and scale[0] == scale[1] \
+            and input.is_cuda and input.dtype == torch.float32 and len(rois):
+        from mmcv.ops import roi_pool  # which in half precision rounds the boxes
+        return roi_pool(input, rois.float(), size, scale[0])
+    height, width = input.shape[2:]
+    rows = bin_ranges(rois[:, 2], rois[:, 4], size[0], height, scale[0], bins)
+    columns = bin_ranges(rois[:, 1], rois[:, 3], size[1], width, scale[1], bins)
+    places = (rois[:, 0].long(), rows, columns, masks)
+    if which == 'cpp' or (which == 'triton' and input.is_cuda):
+        pooled = torch.ops.mmseg_ext.free_form_roi_pool(input, *places, bins == 'calvin')
+    else:  # Triton's interpreter is no device with kernels of its own
+        _check_images(places[0], len(input))
+        index = reference_bin_index(*places, height, width, bins == 'calvin')
+        pooled = _bins_of(gather_max(_rows_of(input), *index, implementation=which), rows, columns)
+    return pooled.relu() if bins == 'calvin' else pooled
+
+
+def bin_ranges(first: Tensor, last: Tensor, number: int, cells: int, scale: float,
+               bins: str) -> Tensor:
+    """Divide one side of boxes into bins.
+
+    Args:
+        first (Tensor): First pixel of the side, (K,).
+        last (Tensor): Last pixel of the side, (K,).
+        number (int): P, bins of a side.
+        cells (int): Size of the map along this side.
+        scale (float): Cells per pixel.
+        bins (str): ``'mmcv'`` or ``'calvin'``, as in ``free_form_roi_pool``.
+
+    Returns:
+        Tensor: First cell of each bin and the first behind it, (2, K, P) int64.
+    """
+    # in float32, in the order of mmcv's kernel, so that roundings agree
+    begin = first.float()[:, None] * scale
+    end = last.float()[:, None] * scale if bins == 'calvin' else (last.float()[:, None] + 1) * scale
+    # by a tensor: a GPU multiplies by the reciprocal of a number, which rounds differently
+    step = (end - begin) / begin.new_full((), number)
+    i = torch.arange(number, dtype=torch.float32, device=first.device)
+    low = (i * step + begin).floor().nan_to_num().clamp(0, cells).long()
+    high = ((i + 1) * step + begin).ceil().nan_to_num()
+    if bins == 'calvin':
+        high = torch.where(end >= begin, high + 1, low)
+    else:
+        high = torch.where(end > begin, high, low)
+    return torch.stack([low, high.clamp(0, cells).long().maximum(low)])
+
+
+def reference_bin_index(images: Tensor, rows: Tensor, columns: Tensor, masks: Optional[Tensor],
+                        height: int, width: int, column_major: bool) -> Tuple[Tensor, Tensor]:
+    """List the cells of every bin that lie in its region.
+
+    Bins may overlap (a cell is then listed for each) and be empty. The memory is in proportion to
+    the cells of all bins.
+
+    Args:
+        images (Tensor): Index of each region's image, (K,) int64.
+        rows (Tensor): First row of each bin and the first behind it, (2, K, ph) int64.
+        columns (Tensor): The same of the columns, (2, K, pw).
+        masks (Tensor, optional): The cells of each region, (K, h, w) bool; None for all.
+        height (int): h.
+        width (int): w.
+        column_major (bool): Order of the cells of a bin: column by column or row by row.
+
+    Returns:
+        tuple[Tensor, Tensor]: ``indptr`` (K * ph * pw + 1,) and ``indices``, both int64, for
+        ``gather_max``; the cell (y, x) of image n is n * h * w + y * w + x.
+    """
+    y, x = rows[0, :, :, None], columns[0, :, None, :]  # (K, ph, 1) and (K, 1, pw)
+    length_y, length_x = rows[1, :, :, None] - y, columns[1, :, None, :] - x
+    sizes = (length_y * length_x).flatten()
+    shape = (len(images), rows.size(2), columns.size(2))
+    bin = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
+    place = expand_ranges(torch.zeros_like(sizes), sizes)
+    if column_major:
+        inner = length_y.expand(shape).flatten()[bin]
+        dx, dy = place // inner, place % inner
+    else:
+        inner = length_x.expand(shape).flatten()[bin]
+        dy, dx = place // inner, place % inner
+    y, x = y.expand(shape).flatten()[bin] + dy, x.expand(shape).flatten()[bin] + dx
+    region = bin // (shape[1] * shape[2])
+    indices = (images[region] * height + y) * width + x
+    if masks is not None:
+        inside = masks[region, y, x]
+        indices = indices[inside]
+        sizes = torch.zeros_like(sizes).index_add_(0, bin, inside.to(sizes.dtype))
+    return torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]), indices
+
+
+def _rows_of(map: Tensor) -> Tensor:
+    """(N, D, h, w) -> (N * h * w, D), contiguous."""
+    count, channels, height, width = map.shape
+    return map.permute(0, 2, 3, 1).reshape(count * height * width, channels).contiguous()
+
+
+def _bins_of(pooled: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """(K * ph * pw, D) -> (K, D, ph, pw)."""
+    return pooled.view(*rows.shape[1:], columns.size(2), pooled.size(1)).permute(0, 3, 1, 2)
+
+
+def _index(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks: Optional[Tensor],
+           column_major: bool) -> Tuple[Tensor, Tensor]:
+    if input.device.type == 'cpu':
+        index = torch.ops.mmseg_ext.bin_index
+        _check_images(images, len(input))
+    else:
+        index = reference_bin_index
+    if masks is not None:
+        masks = masks.contiguous()
+    return index(images.contiguous(), rows, columns, masks, *input.shape[2:], column_major)
+
+
+def _pool(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks: Optional[Tensor],
+          column_major: bool) -> Tensor:
+    index = _index(input, images, rows, columns, masks, column_major)
+    return _bins_of(torch.ops.mmseg_ext.gather_max(_rows_of(input), *index), rows, columns)
+
+
+def _pool_backward(gradient: Tensor, input: Tensor, output: Tensor, *places) -> Tensor:
+    index = _index(input, *places)
+    source = torch.ops.mmseg_ext.gather_max_backward(
+        _rows_of(gradient), _rows_of(input), _rows_of(output), *index)
+    count, channels, height, width = input.shape
+    return source.view(count, height, width, channels).permute(0, 3, 1, 2).contiguous()
+
+
+class _FreeFormRoIPool(torch.autograd.Function):
+    """Autograd over the kernels. The index is made again: it takes less than to keep it."""
+
+    @staticmethod
+    def forward(ctx, input, images, rows, columns, masks, column_major):
+        with torch._C._AutoDispatchBelowAutograd():
+            output = torch.ops.mmseg_ext.free_form_roi_pool(
+                input, images, rows, columns, masks, column_major)
+        ctx.save_for_backward(input, output, images, rows, columns, masks)
+        ctx.column_major = column_major
+        return output
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return (torch.ops.mmseg_ext.free_form_roi_pool_backward(
+            gradient, *ctx.saved_tensors, ctx.column_major), *[None] * 5)
+
+
+library.LIBRARY.define(
+    'bin_index(Tensor images, Tensor rows, Tensor columns, Tensor? masks, int height, int width, '
+    'bool column_major) -> (Tensor, Tensor)')
+# One op that includes the making of its index, whose size only the data tell: compilers see an
+# output of known shape.
+_PLACES = 'Tensor images, Tensor rows, Tensor columns, Tensor? masks, bool column_major'
+library.define(
+    'free_form_roi_pool', f'(Tensor input, {_PLACES}) -> Tensor',
+    fake=lambda input, images, rows, columns, *args: input.new_empty(
+        *rows.shape[1:], columns.size(2), input.size(1)).permute(0, 3, 1, 2))
+library.define(
+    'free_form_roi_pool_backward',
+    f'(Tensor gradient, Tensor input, Tensor output, {_PLACES}) -> Tensor',
+    fake=lambda gradient, input, *args: input.new_empty(input.shape))
+for _device in ('CPU', 'CUDA'):
+    library.LIBRARY.impl('free_form_roi_pool', _pool, _device)
+    library.LIBRARY.impl('free_form_roi_pool_backward', _pool_backward, _device)
+library.LIBRARY.impl('free_form_roi_pool', _FreeFormRoIPool.apply, 'Autograd')
+
+
+def _pair(value: Union[float, Sequence[float]]) -> tuple:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+
+
+def _check_images(images: Tensor, count: int) -> None:
+    """On a CPU; the answer would have to be waited for on a GPU."""
+    if images.device.type == 'cpu' and len(images) \
+            and not 0 <= images.min() <= images.max() < count:
+        raise ValueError(f'The first number of a roi is the index of its image, 0 to {count - 1}, '
+                         f'got {images.min()} to {images.max()}.')
+
+
+def _check(input: Tensor, rois: Tensor, masks: Optional[Tensor], size: tuple, scale: tuple,
+           mode: str, bins: str) -> None:
+    if mode not in ('exact', 'calvin') or bins not in ('mmcv', 'calvin'):
+        raise ValueError("mode must be 'exact' or 'calvin' and bins 'mmcv' or 'calvin', got "
+                         f'{mode!r} and {bins!r}.')
+    if len(size) != 2 or min(size) < 1 or len(scale) != 2 or min(scale) <= 0:
+        raise ValueError('output_size must be one or two positive numbers and spatial_scale one or '
+                         f'two, got {size} and {scale}.')
+    if not input.is_floating_point():
+        raise ValueError(f'input must be a floating-point tensor, got {input.dtype}.')
+    if input.ndim != 4 or rois.ndim != 2 or rois.size(1) != 5:
+        raise ValueError('input must be (N, D, h, w) and rois (K, 5): index of the image, x1, y1, '
+                         f'x2, y2; got {tuple(input.shape)} and {tuple(rois.shape)}.')
+    if masks is not None:
+        grid = tuple(input.shape[2:]) if mode == 'exact' else size
+        if tuple(masks.shape) != (len(rois), *grid) or masks.dtype != torch.bool:
+            raise ValueError(f"masks must be bool {(len(rois), *grid)} with mode='{mode}', got "
+                             f'{masks.dtype} {tuple(masks.shape)}.')

@@ -1,0 +1,202 @@
+"""Where the regions of an image are: boxes, masks on a feature map, masks on a grid of bins."""
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from . import library
+from .region_set import RegionSet
+
+library.define(
+    'region_geometry',
+    '(Tensor cells, Tensor indptr, Tensor indices, int height, int width, int stride)'
+    ' -> (Tensor, Tensor)',
+    fake=lambda cells, indptr, indices, height, width, stride: (
+        indptr.new_empty(indptr.size(0) - 1, 4),
+        indptr.new_empty(indptr.size(0) - 1, height, width, dtype=torch.bool)))
+
+
+def region_geometry(regions: RegionSet,
+                    size: Tuple[int, int],
+                    stride: int,
+                    *,
+                    implementation: Optional[str] = None) -> Tuple[Tensor, Tensor]:
+    """Find the boxes of regions, and the cells of a feature map that lie in them.
+
+    A cell (i, j) of the map stands for the pixels [i s, (i + 1) s) x [j s, (j + 1) s). It lies in a
+    region that covers at least half of those that are in the image; a region with no such cell
+    keeps the cells of which it covers the most pixels. The paper (Eq. 6 of `Region-based semantic
+    segmentation with end-to-end training <https://arxiv.org/abs/1607.07671>`_) leaves this open.
+
+    Args:
+        regions (RegionSet): R regions of an image of H x W pixels, on the CPU.
+        size (tuple[int, int]): Height and width of the map. It may reach beyond the image.
+        stride (int): s, pixels per cell of the map.
+        implementation (str, optional): ``'cpp'`` or ``'reference'``; None for the fastest.
+
+    Returns:
+        tuple[Tensor, Tensor]: Boxes x1, y1, x2, y2 of the outermost pixels, both inside, (R, 4)
+        int64, and masks (R, h, w) bool.
+
+    Raises:
+        ValueError: If the map does not cover the image, a region has no pixel, or the types are
+            not those of a ``RegionSet``.
+        RuntimeError: If ``implementation`` is asked for and is not there.
+    """
+    height, width = regions.cells.shape
+    if height > size[0] * stride or width > size[1] * stride:
+        raise ValueError(f'A map of {size[0]}x{size[1]} cells of {stride}x{stride} pixels does not '
+                         f'cover an image of {height}x{width}.')
+    if [x.dtype for x in regions] != [torch.int32, torch.int64, torch.int64]:
+        raise ValueError('The cells of regions must be int32 and their index int64, got '
+                         f'{[x.dtype for x in regions]}.')
+    which = library.choose(implementation, regions.cells, has_triton=False)
+    if which == 'cpp':
+        return torch.ops.mmseg_ext.region_geometry(
+            *(x.contiguous() for x in regions), *size, stride)
+    return _reference(regions, size, stride)
+
+
+def _reference(regions: RegionSet, size: Tuple[int, int], stride: int) -> Tuple[Tensor, Tensor]:
+    cells, indptr, indices = regions
+    number, places = len(indptr) - 1, size[0] * size[1]
+    num_cells = int(cells.max()) + 1
+    if len(indices) and not 0 <= indices.min() <= indices.max() < num_cells:
+        raise ValueError('Every region must have a pixel.')
+    y, x = (cells >= 0).nonzero(as_tuple=True)
+    cell = cells[y, x].long()
+    region = torch.repeat_interleave(torch.arange(number), indptr.diff())
+
+    boxes = []
+    for position, extreme in [(x, 'amin'), (y, 'amin'), (x, 'amax'), (y, 'amax')]:
+        nothing = -1 if extreme == 'amax' else max(cells.shape)
+        of_cells = torch.full((num_cells, ), nothing)
+        of_cells.scatter_reduce_(0, cell, position, extreme)
+        boxes.append(torch.full((number, ), nothing).scatter_reduce_(
+            0, region, of_cells[indices], extreme))
+    boxes = torch.stack(boxes, dim=1)
+    if (boxes[:, 0] > boxes[:, 2]).any():
+        raise ValueError('Every region must have a pixel.')
+
+    # how many pixels each cell of the image has in each place of the map
+    place = y // stride * size[1] + x // stride
+    pairs, pixels = torch.unique(cell * places + place, return_counts=True)
+    begin = torch.searchsorted(pairs, indices * places)
+    count = torch.searchsorted(pairs, (indices + 1) * places) - begin
+    entry = expand_ranges(begin, count)
+    row = torch.repeat_interleave(region, count)
+    covered = torch.zeros(number * places, dtype=torch.int64)
+    covered.index_add_(0, row * places + pairs[entry] % places, pixels[entry])
+    covered = covered.view(number, places)
+    inside = torch.ones_like(cells, dtype=torch.int64)
+    rows, columns = (torch.arange(side) // stride for side in cells.shape)
+    total = torch.zeros(places, dtype=torch.int64).index_add_(
+        0, (rows[:, None] * size[1] + columns).flatten(), inside.flatten())
+
+    masks = (2 * covered >= total) & (covered > 0)
+    most = covered.max(dim=1, keepdim=True)[0]
+    masks |= (covered == most) & ~masks.any(dim=1, keepdim=True)
+    return boxes, masks.view(number, *size)
+
+
+def expand_ranges(begin: Tensor, count: Tensor) -> Tensor:
+    """Concatenate the ranges [begin, begin + count).
+
+    Args:
+        begin (Tensor): (K,) int64.
+        count (Tensor): (K,) int64.
+
+    Returns:
+        Tensor: (sum of the counts,) int64.
+    """
+    first = count.cumsum(0) - count
+    steps = torch.repeat_interleave(begin - first, count)
+    return steps + torch.arange(len(steps), device=steps.device)
+
+
+def region_grid_masks(regions: RegionSet, boxes: Tensor, size: Tuple[int, int]) -> Tensor:
+    """Sample the mask of each region on a grid over its box, as the released code does.
+
+    The mask of the box is resized to the grid by bilinear interpolation without smoothing, and
+    what is above 0 is in the region. Source: the code of `Region-based semantic segmentation with
+    end-to-end training <https://arxiv.org/abs/1607.07671>`_; for ``free_form_roi_pool`` with
+    ``mode='calvin'``.
+
+    Args:
+        regions (RegionSet): R regions.
+        boxes (Tensor): Their boxes as of ``region_geometry``, (R, 4) int64.
+        size (tuple[int, int]): ph and pw.
+
+    Returns:
+        Tensor: (R, ph, pw) bool.
+    """
+    cells, indptr, indices = regions
+    number = len(boxes)
+    rows, columns = (_neighbours(boxes[:, i], boxes[:, i + 2], size[1 - i]) for i in (1, 0))
+    region = torch.arange(number)[:, None, None]
+    # a pair (region, cell) is one number; those of the index are sorted
+    num_cells = int(cells.max()) + 2
+    members = torch.repeat_interleave(torch.arange(number), indptr.diff()) * num_cells + indices
+    masks = torch.zeros(number, *size, dtype=torch.bool)
+    for y, counts_y in rows:
+        for x, counts_x in columns:
+            pair = cells[y[:, :, None], x[:, None, :]].long() + region * num_cells
+            place = torch.searchsorted(members, pair).clamp(max=max(len(members) - 1, 0))
+            inside = members[place] == pair if len(members) else torch.zeros_like(masks)
+            masks |= inside & counts_y[:, :, None] & counts_x[:, None, :]
+    return masks
+
+
+def _neighbours(first: Tensor, last: Tensor, number: int) -> list:
+    """The two pixels between which each sample lies, and whether they have a weight: (R, P)."""
+    length = (last - first + 1)[:, None]
+    # in units of 1 / (2 P) pixels, as whole numbers: (i + 1/2) L / P - 1/2
+    position = (2 * torch.arange(number) + 1) * length - number
+    low, rest = position.div(2 * number, rounding_mode='floor'), position % (2 * number)
+    always = torch.ones_like(rest, dtype=torch.bool)
+    return [((low + i).clamp(min=0).minimum(length - 1) + first[:, None],
+             rest > 0 if i else always) for i in (0, 1)]
+
+
+def label_counts(regions: RegionSet,
+                 labels: Tensor,
+                 num_classes: int,
+                 ignore_index: int = 255) -> Tensor:
+    """Count the labels of the pixels of each cell.
+
+    Args:
+        regions (RegionSet): Regions of an image of H x W pixels with S cells.
+        labels (Tensor): Label of each pixel, (H', W') with H' >= H and W' >= W; what is beyond the
+            image does not count.
+        num_classes (int): C.
+        ignore_index (int): Label of the pixels that do not count. Defaults to 255.
+
+    Returns:
+        Tensor: (S, C) int64, on the device of the labels.
+
+    Raises:
+        ValueError: If the labels are smaller than the image or, on a CPU, one is neither a class
+            nor ``ignore_index``.
+    """
+    height, width = regions.cells.shape
+    if labels.ndim != 2 or labels.size(0) < height or labels.size(1) < width:
+        raise ValueError(f'The regions are those of an image of {height}x{width} pixels, but its '
+                         f'label map is {tuple(labels.shape)}.')
+    num_cells = int(regions.cells.max()) + 1
+    cells = regions.cells.to(labels.device, non_blocking=True).long()
+    labels = labels[:height, :width].long()
+    counts = (cells >= 0) & (labels != ignore_index)
+    if labels.device.type == 'cpu':
+        wrong = labels[counts & ((labels < 0) | (labels >= num_classes))]
+        if len(wrong):
+            raise ValueError(
+                f'The label maps hold the value {int(wrong[0])}, which is neither one of the '
+                f'{num_classes} classes, 0 to {num_classes - 1}, nor {ignore_index}, ignored.')
+    # pixels that do not count all go to one more place
+    place = torch.where(counts, cells * num_classes + labels, num_cells * num_classes)
+    place, size = place.flatten(), num_cells * num_classes + 1
+    if labels.device.type == 'cpu':
+        table = torch.bincount(place, minlength=size)
+    else:  # where bincount waits for the largest number
+        table = place.new_zeros(size).index_add_(0, place, torch.ones_like(place))
+    return table[:-1].view(num_cells, num_classes)
