@@ -21,6 +21,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_ext.engine import launch
+from mmseg_ext.ops import RegionSet
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(p for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
@@ -65,6 +66,10 @@ def narrow(cfg):
     if backbone.type == 'VGG':
         backbone.base_channels = width
         head.in_channels = [width * m for m in (1, 2, 4, 8, 8, 8)]
+        if 'out_indices' in backbone:  # one map, for a head with fully connected layers
+            head.update(in_channels=head.in_channels[backbone.out_indices[0]], channels=width)
+            if isinstance(head.loss_decode.get('class_weight'), str):  # a file made from the data
+                head.loss_decode.class_weight = [1.] * head.num_classes
     else:  # a ResNet
         backbone.update(base_channels=width, stem_channels=width)
         top_channels = width * (8 if backbone.depth < 50 else 32)
@@ -91,7 +96,10 @@ def test_a_config_builds_and_learns_and_predicts(path):
     num_classes = cfg.model.decode_head.num_classes
     label = torch.randint(0, num_classes, (1, 40, 56))
     label[:, :8] = 255
-    meta = dict(img_shape=(40, 56), ori_shape=(40, 56), pad_shape=(40, 56))
+    cells = torch.arange(40 * 56, dtype=torch.int32).view(40, 56) // 560  # four, of ten rows
+    indptr, indices = torch.tensor([0, 1, 3, 4, 8]), torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
+    meta = dict(img_shape=(40, 56), ori_shape=(40, 56), pad_shape=(40, 56),
+                regions=RegionSet(cells, indptr, indices))
     batch = dict(
         inputs=[torch.randint(0, 256, (3, 40, 56), dtype=torch.uint8) for _ in range(2)],
         data_samples=[
@@ -115,6 +123,8 @@ def test_a_config_trains_evaluates_and_saves(path):
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator',
                 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'train_cfg'):
         assert cfg.get(key), key
+        if key.endswith('dataloader'):
+            Compose(cfg[key].dataset.get('pipeline', []))
     assert 'mmseg_ext' in cfg.custom_imports['imports']
     length = cfg.train_cfg.get('max_iters') or cfg.train_cfg.max_epochs
     assert cfg.default_hooks.checkpoint.interval <= length
@@ -255,8 +265,56 @@ def test_a_cell_is_as_many_pixels_at_test_as_in_training():
     assert result.pred_sem_seg.data.shape == (1, 100, 75)
 
 
+@pytest.mark.parametrize('row, change', [
+    ('box', dict(features='box')), ('freeform', dict(features='region')),
+    ('tied', dict(features='tied')), ('softmax-first', dict(softmax_first=True))])
+def test_a_row_of_the_region_paper_changes_one_thing_in_the_head(row, change):
+    ours, row = (read(CONFIGS / f'regions/region-balanced{name}_vgg16_1xb10-30e_siftflow-600.py')
+                 for name in ('', f'-{row}'))
+    ours.model.decode_head.update(change)
+    assert row.to_dict() == ours.to_dict()
+
+
+@pytest.mark.parametrize('row, place, change', [
+    ('rectangular', -1, dict(rectangular=True)), ('single-scale', 2, dict(overlapping=False))])
+def test_a_row_of_the_region_paper_changes_the_regions_in_training_and_at_test(row, place, change):
+    ours, row = (read(CONFIGS / f'regions/region-balanced{name}_vgg16_1xb10-30e_siftflow-600.py')
+                 for name in ('', f'-{row}'))
+    for key in ('train', 'val', 'test'):
+        pipeline = ours[f'{key}_dataloader'].dataset.pipeline
+        pipeline[place if place < 0 or key == 'train' else 1].update(change)
+        assert row[f'{key}_dataloader'] == ours[f'{key}_dataloader']
+
+
+def test_regions_on_sift_flow_have_the_papers_settings():
+    cfg = read(CONFIGS / 'regions/region-balanced_vgg16_1xb10-30e_siftflow-600.py')
+    assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs) == (10, 30)
+    assert cfg.param_scheduler == [
+        dict(type='MultiStepLR', milestones=[20], gamma=.1, by_epoch=True)]
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (1e-3, .9, 5e-4)
+    pipelines = {key: {t.type: t for t in cfg[f'{key}_dataloader'].dataset.pipeline}
+                 for key in ('train', 'test')}
+    for key, transforms in pipelines.items():
+        assert transforms['Resize'] == dict(type='Resize', scale=(600, 600), keep_ratio=True)
+        load = transforms['LoadRegions']
+        assert (load.scale, load.min_size) == (100, 100)
+        assert load.get('colour_space', 'rgb') == ('random' if key == 'train' else 'rgb')
+        assert transforms['PackRegionInputs'].get('gt_regions', False) == (key == 'train')
+    head = MODELS.build(narrow(cfg).model).decode_head
+    assert (head.features, head.softmax_first, head.region_loss) == ('separate', False, False)
+    assert head.losses[0].per_image
+
+
+def test_the_baseline_of_the_region_paper_differs_in_the_head_alone():
+    ours, baseline = (read(CONFIGS / f'regions/region-{name}_vgg16_1xb10-30e_siftflow-600.py')
+                      for name in ('box', 'baseline'))
+    ours.model.decode_head.update(region_loss=True, softmax_first=True)
+    assert baseline.to_dict() == ours.to_dict()
+
+
 @pytest.mark.parametrize('name, count', [('camvid', 11), ('camvid_segnet_published', 11),
-                                         ('sunrgbd_segnet_published', 37)])
+                                         ('labelmefacade', 8), ('sunrgbd_segnet_published', 37)])
 def test_class_weights_are_there_for_each_class(name, count):
     table = json.loads((CONFIGS / f'_base_/class_weights/{name}.json').read_text())
     table = table[f'{name}_class_weights']

@@ -7,10 +7,13 @@ that a config can inherit:
 
     _base_ = ['../_base_/class_weights/camvid.json']
     ... class_weight={{_base_.camvid_class_weights.median_frequency}}
+
+or, with --only, a list of weights for a loss's class_weight='FILE.json'.
 """
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import List, Optional
 
 from mmengine.config import Config, DictAction
@@ -35,6 +38,10 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         '--split', default='train', help="count the set of '{SPLIT}_dataloader' (default: train)")
     parser.add_argument('--out', help='JSON file to write')
+    parser.add_argument(
+        '--only',
+        choices=('median_frequency', 'inverse_frequency'),
+        help='write nothing but the list of these weights')
     parser.add_argument(
         '--name', help='key in the JSON file, before _class_weights (default: from the data set)')
     parser.add_argument(
@@ -114,7 +121,11 @@ def main(argv: Optional[List[str]] = None) -> None:
     absent = [c for c, n in zip(classes, summary['pixel_counts']) if n == 0]
     if absent:
         print(f"No pixel of {', '.join(absent)}: weight 0, and left out of the median.")
-    if args.out:
+    if args.out and args.only:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.out).write_text(json.dumps(summary[args.only]) + '\n')
+        print(f"Written to {args.out}; in a config: class_weight='{args.out}'")
+    elif args.out:
         kind = innermost_cfg(loader.dataset)['type']
         kind = kind if isinstance(kind, str) else kind.__name__
         name = args.name or kind.split('.')[-1].replace('Dataset', '').lower()

@@ -1,8 +1,17 @@
-from . import bootstrapping, datasets, engine, lrn, regions
+from . import (
+    bootstrapping,
+    datasets,
+    engine,
+    evaluation,
+    lrn,
+    region_data,
+    region_head,
+    regions,
+)
 from .case import Case, benchmark, family
 from .measure import measure
 
 __all__ = [
-    'Case', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'family', 'lrn', 'measure',
-    'regions'
+    'Case', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'evaluation', 'family', 'lrn',
+    'measure', 'region_data', 'region_head', 'regions'
 ]

@@ -1,14 +1,19 @@
 """Benchmark cases of the data sets: one item, through the transforms that load it."""
 import tempfile
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Tuple
 
 import cv2
 import numpy as np
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from mmseg_ext.datasets import CamVidDataset, SUNRGBDDataset
+from mmseg_ext.datasets import (
+    CamVidDataset,
+    LabelMeFacadeDataset,
+    SIFTFlowDataset,
+    SUNRGBDDataset,
+)
 
 from .case import Case, benchmark
 
@@ -31,6 +36,22 @@ def sunrgbd_item(device: str, small: bool = False) -> Case:
                          reduce_zero_label=True)
 
 
+@benchmark('SIFTFlowDataset')
+def siftflow_item(device: str, small: bool = False) -> Case:
+    """Loading an image and its label map with the check of the values, against mmseg without."""
+    num_values = len(SIFTFlowDataset.METAINFO['classes'])
+    return _loading_case('SIFTFlowDataset', 'images/train', 'labels/train', num_values, small,
+                         size=(256, 256))
+
+
+@benchmark('LabelMeFacadeDataset')
+def labelme_facade_item(device: str, small: bool = False) -> Case:
+    """Loading an image and its label map with the check of the values, against mmseg without."""
+    num_values = len(LabelMeFacadeDataset.METAINFO['classes'])
+    return _loading_case('LabelMeFacadeDataset', 'images/train', 'labels/train', num_values, small,
+                         size=(288, 384))
+
+
 @benchmark('ScenesDataset')
 def scenes_item(device: str, small: bool = False) -> Case:
     """Drawing a scene, against loading the same scene from files."""
@@ -45,8 +66,8 @@ def scenes_item(device: str, small: bool = False) -> Case:
 
 
 def _loading_case(dataset_type: str, images: str, labels: str, num_values: int, small: bool,
-                  **kwargs) -> Case:
-    height, width = (24, 32) if small else (360, 480)
+                  size: Tuple[int, int] = (360, 480), **kwargs) -> Case:
+    height, width = (24, 32) if small else size
     # blocks, so that the files are as small as those of real label maps
     rng = np.random.default_rng(0)
     label = rng.integers(num_values, size=(height // 8, width // 8), dtype=np.uint8)

@@ -1,11 +1,18 @@
-"""Benchmark cases of the hooks that are not of one paper."""
+"""Benchmark cases of hooks."""
+import tempfile
 from types import SimpleNamespace
 
+import cv2
 import torch
 from mmengine.logging import MMLogger
-from mmseg.registry import HOOKS, MODELS
+from mmengine.structures import PixelData
+from mmseg.registry import DATASETS, HOOKS, MODELS
+from mmseg.visualization import SegLocalVisualizer
 
-from .case import Case, benchmark
+import mmseg_ext.datasets  # noqa: F401  (registers the scenes and their regions)
+from mmseg_ext.ops import region_to_pixel, transpose_index
+
+from .case import Case, benchmark, sizes
 
 
 @benchmark('CheckpointCompatibilityHook')
@@ -40,3 +47,53 @@ def checkpoint_compatibility_hook(device: str, small: bool = False) -> Case:
         runs={'ours': ours, 'PyTorch: load_state_dict': load},
         floor_bytes=dict(checking=2 * num_bytes),
         parity=parity)
+
+
+@benchmark('RegionVisualizationHook')
+def region_visualization_hook(device: str, small: bool = False) -> Case:
+    """Finding, drawing and writing which regions won, against mmseg's picture of a prediction.
+
+    They draw different pictures, so there is no parity to check. With an image that it does not
+    draw, the hook only counts.
+    """
+    size = (48, 64) if small else (384, 384)
+    dataset = DATASETS.build(dict(type='ScenesDataset', num_images=1, size=size, pipeline=[
+        dict(type='GenerateRegions'), dict(type='PackRegionInputs')]))
+    image, sample = (dataset[0][key] for key in ('inputs', 'data_samples'))
+    cells, indptr, indices = sample.regions
+    num_regions, num_classes = len(indptr) - 1, len(dataset.metainfo['classes'])
+    torch.manual_seed(0)
+    scores = torch.randn(num_regions, num_classes)
+    of_cells = region_to_pixel(scores, *transpose_index(indptr, indices, int(cells.max()) + 1))
+    sample.pred_sem_seg = PixelData(data=of_cells.argmax(dim=1)[cells.long()][None].to(device))
+    scores = scores.to(device)
+
+    folder = tempfile.TemporaryDirectory()
+    sample.set_metainfo(dict(img_path=f'{folder.name}/image.png'))
+    cv2.imwrite(sample.img_path, image.permute(1, 2, 0).numpy())
+    # the hooks take the visualizer that was made last
+    visualizer = SegLocalVisualizer.get_instance(
+        f'benchmark {folder.name}', save_dir=folder.name,
+        vis_backends=[dict(type='LocalVisBackend')])
+    visualizer.dataset_meta = dataset.metainfo
+    head = MODELS.build(
+        dict(type='RegionHead', in_channels=1, in_index=0, channels=1, num_classes=num_classes))
+    runner = SimpleNamespace(
+        model=SimpleNamespace(decode_head=head), iter=0, _train_loop=None)
+    batch = dict(inputs=[image])
+    hook = HOOKS.build(dict(type='RegionVisualizationHook', draw=True, interval=1))
+    hook.before_run(runner)
+    mmsegs = HOOKS.build(dict(type='SegVisualizationHook', draw=True, interval=1))
+
+    def ours(folder=folder) -> None:  # holds the folder as long as the run lives
+        hook.before_test_iter(runner, 0, batch)
+        hook._keep_scores(head, (), [scores])
+        hook.after_test_iter(runner, 0, batch, [sample])
+
+    def mmseg() -> None:
+        mmsegs.after_test_iter(runner, 0, batch, [sample])
+
+    return Case(
+        inputs=f'scene of {sizes(size)}, {num_regions} regions, written as PNG',
+        phase='drawing',
+        runs={'ours: four tiles': ours, 'mmseg: SegVisualizationHook': mmseg})

@@ -1,5 +1,10 @@
 from .camvid_dataset import CamVidDataset
+from .label_me_facade_dataset import LabelMeFacadeDataset
 from .scenes_dataset import ScenesDataset
+from .sift_flow_dataset import SIFTFlowDataset
 from .sunrgbd_dataset import SUNRGBDDataset
+from .transforms import *  # noqa: F401,F403
 
-__all__ = ['CamVidDataset', 'SUNRGBDDataset', 'ScenesDataset']
+__all__ = [
+    'CamVidDataset', 'LabelMeFacadeDataset', 'SIFTFlowDataset', 'SUNRGBDDataset', 'ScenesDataset'
+]

@@ -1,4 +1,8 @@
 from .hard_pixels import draw_class_shares, draw_hard_pixels
+from .regions import draw_proposals, draw_winners, winning_regions
 from .stages import colorize, draw_stages
 
-__all__ = ['colorize', 'draw_class_shares', 'draw_hard_pixels', 'draw_stages']
+__all__ = [
+    'colorize', 'draw_class_shares', 'draw_hard_pixels', 'draw_proposals', 'draw_stages',
+    'draw_winners', 'winning_regions'
+]

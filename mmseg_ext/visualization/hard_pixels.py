@@ -4,14 +4,13 @@ import cv2
 import numpy as np
 
 from .stages import CAPTION_HEIGHT, GAP, colorize
+from .tiles import Size, best_filter, resize, stripe, write
 
 ROW_HEIGHT = 22  # of a class among the bars
 NAME_WIDTH = 100
 NUMBERS_WIDTH = 130
 GREY = (170, 170, 170)
 SHARES_CAPTION = 'share of the labelled (grey) and of the kept pixels'
-
-Size = Tuple[int, int]
 
 
 def draw_hard_pixels(image: np.ndarray,
@@ -50,17 +49,17 @@ def draw_hard_pixels(image: np.ndarray,
     """
     height, width = truth.shape
     size = tile_width, max(1, round(tile_width * height / width))
-    unlabelled = _resize((truth == ignore_index).astype(np.uint8), size, cv2.INTER_NEAREST) > 0
+    unlabelled = resize((truth == ignore_index).astype(np.uint8), size, cv2.INTER_NEAREST) > 0
     colours = colorize(truth, palette)
     num_kept, num_valid = int(kept.sum()), int((truth != ignore_index).sum())
     tiles = [
-        ('image', _resize(image, size, _filter(image, size))),
+        ('image', resize(image, size, best_filter(image, size))),
         ('truth (striped: no label)',
-         _stripe(_resize(colours, size, cv2.INTER_NEAREST), unlabelled)),
-        ('prediction', _resize(colorize(prediction, palette), size, cv2.INTER_NEAREST)),
+         stripe(resize(colours, size, cv2.INTER_NEAREST), unlabelled)),
+        ('prediction', resize(colorize(prediction, palette), size, cv2.INTER_NEAREST)),
         (f'kept: {num_kept} of {num_valid} labelled pixels, {_share(num_kept, num_valid):.1%}',
-         _stripe(_kept_over_image(image, kept, colours, size), unlabelled)),
-        ('probability of the true class', _stripe(_heat(probability, size), unlabelled)),
+         stripe(_kept_over_image(image, kept, colours, size), unlabelled)),
+        ('probability of the true class', stripe(_heat(probability, size), unlabelled)),
         (SHARES_CAPTION,
          draw_class_shares(*class_counts(truth, kept, len(palette), ignore_index), palette, classes,
                            size)),
@@ -71,7 +70,7 @@ def draw_hard_pixels(image: np.ndarray,
     for i, (caption, tile) in enumerate(tiles):
         x, y = i % 3 * (tile_width + GAP), i // 3 * (CAPTION_HEIGHT + size[1] + GAP)
         picture[y + CAPTION_HEIGHT:y + CAPTION_HEIGHT + size[1], x:x + tile_width] = tile
-        _write(picture, caption, x + 2, y + CAPTION_HEIGHT - 5)
+        write(picture, caption, x + 2, y + CAPTION_HEIGHT - 5)
         if caption.startswith('probability'):
             _draw_scale(picture[y:y + CAPTION_HEIGHT, x:x + tile_width], threshold)
     return picture
@@ -133,18 +132,18 @@ def draw_class_shares(labelled: np.ndarray,
     picture = np.full((height, width, 3), 255, dtype=np.uint8)
     for row, (c, (before, after)) in enumerate(zip(present, shares)):
         y = row * ROW_HEIGHT
-        _write(picture, classes[c][:14] if classes else str(c), 2, y + 14, 0.4)
+        write(picture, classes[c][:14] if classes else str(c), 2, y + 14, 0.4)
         for top, bottom, share, colour in ((3, 8, before, GREY), (9, 18, after, palette[c])):
             end = NAME_WIDTH + round(room * share / longest)
             corners = (NAME_WIDTH, y + top), (end, y + bottom)
             cv2.rectangle(picture, *corners, [int(value) for value in colour], cv2.FILLED)
             cv2.rectangle(picture, *corners, (90, 90, 90))  # pale classes on white
-        _write(picture, f'{before:.1%} -> {after:.1%}', NAME_WIDTH + room + 6, y + 14, 0.4)
+        write(picture, f'{before:.1%} -> {after:.1%}', NAME_WIDTH + room + 6, y + 14, 0.4)
     if left_out:
-        _write(picture, f'and {left_out} more classes', 2, len(present) * ROW_HEIGHT + 14, 0.4)
+        write(picture, f'and {left_out} more classes', 2, len(present) * ROW_HEIGHT + 14, 0.4)
     if caption:
         above = np.full((CAPTION_HEIGHT, width, 3), 255, dtype=np.uint8)
-        _write(above, caption, 2, CAPTION_HEIGHT - 5)
+        write(above, caption, 2, CAPTION_HEIGHT - 5)
         picture = np.concatenate([above, picture])
     return picture
 
@@ -153,22 +152,14 @@ def _share(part: int, whole: int) -> float:
     return float(part / whole) if whole else 0.
 
 
-def _filter(array: np.ndarray, size: Size) -> int:
-    return cv2.INTER_AREA if array.shape[1] > size[0] else cv2.INTER_NEAREST
-
-
-def _resize(array: np.ndarray, size: Size, interpolation: int) -> np.ndarray:
-    return cv2.resize(np.ascontiguousarray(array), size, interpolation=interpolation)
-
-
 def _kept_over_image(image: np.ndarray, kept: np.ndarray, colours: np.ndarray,
                      size: Size) -> np.ndarray:
     """Kept pixels in their colour over a pale grey image."""
-    shrink = _filter(image, size)
-    fraction = _resize(kept.astype(np.float32), size, shrink)[..., None]
-    colour = _resize(colours * kept[..., None].astype(np.float32), size, shrink)
+    shrink = best_filter(image, size)
+    fraction = resize(kept.astype(np.float32), size, shrink)[..., None]
+    colour = resize(colours * kept[..., None].astype(np.float32), size, shrink)
     colour = colour / np.maximum(fraction, 1e-6)
-    grey = _resize(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY), size, shrink)
+    grey = resize(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY), size, shrink)
     pale = 255 - 0.3 * (255 - grey[..., None].astype(np.float32))
     alpha = np.sqrt(fraction)  # single kept pixels of a large image stay visible
     return (alpha * colour + (1 - alpha) * pale).round().clip(0, 255).astype(np.uint8)
@@ -177,7 +168,7 @@ def _kept_over_image(image: np.ndarray, kept: np.ndarray, colours: np.ndarray,
 def _heat(probability: np.ndarray, size: Size) -> np.ndarray:
     """Colours of p_y: the lower, the brighter."""
     probability = np.nan_to_num(probability.astype(np.float32), nan=0.)
-    probability = _resize(probability, size, _filter(probability, size))
+    probability = resize(probability, size, best_filter(probability, size))
     values = ((1 - probability.clip(0, 1)) * 255).round().astype(np.uint8)
     return cv2.applyColorMap(values, cv2.COLORMAP_INFERNO)[..., ::-1]
 
@@ -187,26 +178,10 @@ def _draw_scale(caption: np.ndarray, threshold: Optional[float]) -> None:
     length, right = 100, caption.shape[1] - 14
     bar = np.linspace(0, 1, length)[None].repeat(CAPTION_HEIGHT - 8, axis=0)
     caption[4:-4, right - length:right] = _heat(bar, bar.shape[::-1])
-    _write(caption, '0', right - length - 10, CAPTION_HEIGHT - 5)
-    _write(caption, '1', right + 3, CAPTION_HEIGHT - 5)
+    write(caption, '0', right - length - 10, CAPTION_HEIGHT - 5)
+    write(caption, '1', right + 3, CAPTION_HEIGHT - 5)
     if threshold is not None and np.isfinite(threshold):
         mark = right - length + round(min(max(threshold, 0), 1) * (length - 1))
         caption[1:-1, mark - 1:mark + 2] = (0, 160, 0)
-        _write(caption, f't = {threshold:.2f}', right - length - 78, CAPTION_HEIGHT - 5, 0.45,
+        write(caption, f't = {threshold:.2f}', right - length - 78, CAPTION_HEIGHT - 5, 0.45,
                (0, 130, 0))
-
-
-def _stripe(tile: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Cover pixels with grey diagonals, which no class looks like."""
-    y, x = np.indices(where.shape)
-    stripes = np.where((x + y) // 3 % 2, 110, 200).astype(np.uint8)
-    return np.where(where[..., None], stripes[..., None], tile)
-
-
-def _write(picture: np.ndarray,
-           text: str,
-           x: int,
-           y: int,
-           scale: float = 0.45,
-           colour: Tuple[int, int, int] = (0, 0, 0)) -> None:
-    cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmseg.registry import MODELS
 from PIL import Image
 
 from mmseg_ext.datasets.camvid_dataset import CamVidDataset
@@ -53,6 +54,15 @@ def test_table_gives_counts_and_weights_and_void_last(config, capsys):
     assert row(output, 'building') == ['building', '2', '1', '1.000000000', '2.000000000', '1']
     assert [line for line in output.splitlines() if line.startswith('| ')][-1].startswith('| void')
     assert row(output, 'void') == ['void', '2', '1', '1.000000000', '-', '-']
+
+
+def test_only_the_weights_that_a_loss_reads_can_be_written(config, tmp_path):
+    path = tmp_path / 'folder/weights.json'
+    tool.main([str(config), '--only', 'inverse_frequency', '--out', str(path)])
+    loss = MODELS.build(dict(type='ClassWeightedCrossEntropyLoss', class_weight=str(path)))
+    counts = np.array([6, 2] + [0] * 9)
+    np.testing.assert_allclose(
+        loss.class_weight, np.where(counts > 0, 4 / counts.clip(1), 0), rtol=1e-6)
 
 
 def test_ignored_pixels_can_be_left_out(config, capsys):

@@ -1,7 +1,9 @@
 from .checkpoint_compatibility_hook import CheckpointCompatibilityHook
 from .hard_pixel_visualization_hook import HardPixelVisualizationHook
+from .region_visualization_hook import RegionVisualizationHook
 from .stage_visualization_hook import StageVisualizationHook
 
 __all__ = [
-    'CheckpointCompatibilityHook', 'HardPixelVisualizationHook', 'StageVisualizationHook'
+    'CheckpointCompatibilityHook', 'HardPixelVisualizationHook', 'RegionVisualizationHook',
+    'StageVisualizationHook'
 ]

@@ -37,7 +37,8 @@ class VGG(BaseModule):
         norm_cfg (dict, optional): Norm layer after each convolution. None is the original VGG.
         out_indices (Sequence[int]): Which maps to return: 0 to 4 are the outputs of the last
             convolution (after norm and ReLU) of each stage **before** its pooling, at strides 1,
-            2, 4, 8 and 16; 5 is the fifth pooling, at stride 32. Defaults to all six.
+            2, 4, 8 and 16; 5 is the fifth pooling, at stride 32. Stages behind the last of them are
+            not built. Defaults to all six.
         init_cfg (dict or list[dict], optional): Initialization config.
 
     Raises:
@@ -66,7 +67,7 @@ class VGG(BaseModule):
         self.out_indices = tuple(out_indices)
 
         layers: List[nn.Module] = []
-        for num_convs, width in zip(STAGE_CONVS[depth], STAGE_WIDTHS):
+        for num_convs, width in zip(STAGE_CONVS[depth][:max(out_indices) + 1], STAGE_WIDTHS):
             for _ in range(num_convs):
                 layers.append(nn.Conv2d(in_channels, base_channels * width, 3, padding=1))
                 if norm_cfg is not None:
@@ -103,8 +104,11 @@ class VGG(BaseModule):
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):
                 outs.append(x)
+                if len(outs) > max(self.out_indices):
+                    break
             x = layer(x)
-        outs.append(x)
+        else:
+            outs.append(x)
         return tuple(outs[i] for i in self.out_indices)
 
     def _load_from_state_dict(self, state_dict: Dict[str, Tensor], prefix: str, *args,
@@ -133,6 +137,11 @@ class VGG(BaseModule):
             if 'weight' in stored[n] and state_dict[stored[n]['weight']].dim() == 4
         ]
         ours = [n for n, layer in enumerate(self.features) if isinstance(layer, nn.Conv2d)]
+        if len(ours) < len(theirs) == sum(STAGE_CONVS[self.depth]):  # stages that are not built
+            for n in [n for n in stored if n >= theirs[len(ours)]]:
+                for key in stored.pop(n).values():
+                    del state_dict[key]
+            theirs = theirs[:len(ours)]
         if theirs == ours or not theirs:
             return
         if len(theirs) != len(ours):

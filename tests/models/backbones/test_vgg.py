@@ -71,6 +71,24 @@ def test_out_indices_choose_the_maps():
     assert [m.shape[-1] for m in maps] == [2, 32]
 
 
+def test_stages_that_nobody_asks_for_have_no_parameters():
+    """Distributed training stops at parameters that get no gradient."""
+    net = VGG(base_channels=2, out_indices=(3, 1), norm_cfg=BN)
+    assert [m.shape[-1] for m in net(torch.zeros(1, 3, 64, 64))] == [8, 32]
+    sum(m.sum() for m in net(torch.zeros(1, 3, 64, 64))).backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+@pytest.mark.parametrize('batch_norm', [False, True])
+def test_weights_of_stages_that_are_not_built_are_left_out(batch_norm):
+    state = torchvision_state_dict(VGG16, batch_norm)
+    net = VGG(base_channels=4, out_indices=(2, ), norm_cfg=BN if batch_norm else None)
+    result = net.load_state_dict(dict(state), strict=False)
+    assert not result.unexpected_keys and not result.missing_keys
+    for key, value in net.state_dict().items():
+        torch.testing.assert_close(value, state[key])
+
+
 @pytest.mark.parametrize('batch_norm', [False, True])
 def test_torchvision_weights_load_completely(batch_norm, tmp_path):
     state = torchvision_state_dict(VGG16, batch_norm)

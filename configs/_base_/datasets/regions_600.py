@@ -1,0 +1,36 @@
+# What the data sets of the region paper have in common (Sec. 4.1): longest side 600, flips, ten
+# images per step; in training proposals of one of three colour spaces and the regions of the truth,
+# at test those of RGB. They are made by: python tools/generate_regions.py CONFIG
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='LoadRegions', regions_dir='data/regions', colour_space='random'),
+    dict(type='Resize', scale=(600, 600), keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackRegionInputs', gt_regions=True)
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadRegions', regions_dir='data/regions'),
+    dict(type='Resize', scale=(600, 600), keep_ratio=True),
+    dict(type='LoadAnnotations'),  # after Resize: the truth keeps its size
+    dict(type='PackRegionInputs')
+]
+train_dataloader = dict(
+    batch_size=10,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
+val_evaluator = [
+    dict(type='IoUMetric', iou_metrics=['mIoU']),
+    dict(type='TrimapMetric', widths=(4, ))
+]
+test_evaluator = val_evaluator

@@ -1,0 +1,8 @@
+_base_ = [
+    './fcn_vgg11bn-w16_1xb4-800_labelme-facade-384.py',
+    '../_base_/class_weights/labelmefacade.json'
+]
+model = dict(
+    decode_head=dict(
+        loss_decode=dict(
+            class_weight={{_base_.labelmefacade_class_weights.inverse_frequency}})))

@@ -1,0 +1,4 @@
+# Balanced: 49.9 % class accuracy in the paper.
+_base_ = './region_vgg16_1xb10-30e_pascal-context-600.py'
+model = dict(
+    decode_head=dict(loss_decode=dict(class_weight='data/class_weights/pascal_context.json')))

@@ -1,0 +1,17 @@
+# CPU-sized: two minutes, no files. The map of conv4 has stride 8, which suits small images.
+_base_ = [
+    '../_base_/models/region_vgg16.py', '../_base_/datasets/regions_scenes.py',
+    '../_base_/schedules/schedule_adamw_800.py', '../_base_/runtime/default_runtime.py'
+]
+model = dict(
+    backbone=dict(
+        depth=11, base_channels=16, norm_cfg=dict(type='BN'), out_indices=(3, ), init_cfg=None),
+    decode_head=dict(
+        in_channels=128,
+        channels=128,
+        num_classes=12,
+        stride=8,
+        roi_layer=dict(output_size=3),
+        init_cfg=[dict(type='Kaiming', layer='Linear', mode='fan_in')]))
+train_dataloader = dict(batch_size=4)
+default_hooks = dict(visualization=dict(type='RegionVisualizationHook', interval=10))

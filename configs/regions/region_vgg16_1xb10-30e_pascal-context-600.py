@@ -1,0 +1,7 @@
+# Unbalanced: 62.4 % global accuracy and 32.5 % mIoU in the paper.
+_base_ = [
+    '../_base_/models/region_vgg16.py', '../_base_/datasets/pascal_context_600.py',
+    '../_base_/schedules/schedule_regions_30e.py', '../_base_/runtime/default_runtime.py'
+]
+model = dict(decode_head=dict(num_classes=60))
+log_processor = dict(by_epoch=True)

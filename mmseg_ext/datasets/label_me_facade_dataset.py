@@ -1,0 +1,37 @@
+from mmseg.registry import DATASETS
+
+from .checked_seg_dataset import CheckedSegDataset
+
+
+@DATASETS.register_module()
+class LabelMeFacadeDataset(CheckedSegDataset):
+    """LabelMeFacade street scenes: 8 classes of buildings and what is around them.
+
+    Fröhlich, Rodner and Denzler, ICPR 2010: 100 training and 845 test images of many sizes, from
+    https://github.com/cvjena/labelmefacade. There the label maps are pictures of colours;
+    ``tools/convert_labelmefacade.py`` turns them into class numbers: 0..7, and 255 for 'various',
+    which is ignored.
+
+    .. code-block:: none
+
+        data_root/images/train/*.jpg
+        data_root/labels/train/*.png
+
+    The palette is that of the original.
+
+    Args:
+        **kwargs: Arguments of :class:`CheckedSegDataset` and of mmseg's
+            ``BaseSegDataset``: ``split``, ``data_root``, ``data_prefix``, ``pipeline``, ...
+
+    Examples:
+        >>> test = dict(type='LabelMeFacadeDataset', data_root='data/labelme_facade', split='test')
+    """
+
+    METAINFO = dict(
+        classes=('building', 'car', 'door', 'pavement', 'road', 'sky', 'vegetation', 'window'),
+        palette=[[128, 0, 0], [128, 0, 128], [128, 128, 0], [128, 128, 128], [128, 64, 0],
+                 [0, 128, 128], [0, 128, 0], [0, 0, 128]])
+    LAYOUTS = (('images/{split}', 'labels/{split}'), )
+    HOW_TO_GET = (
+        'To get it: git clone https://github.com/cvjena/labelmefacade, then '
+        'python tools/convert_labelmefacade.py labelmefacade DATA_ROOT.')

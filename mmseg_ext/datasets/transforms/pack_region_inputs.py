@@ -1,0 +1,151 @@
+from typing import Optional, Sequence
+
+import numpy as np
+import torch
+from mmseg.datasets.transforms import PackSegInputs
+from mmseg.registry import TRANSFORMS
+
+from mmseg_ext.ops.region_set import RegionSet
+
+from .cell_map import NO_CELL, CellMap
+from .region_partition import make_partition, make_rectangular
+
+
+@TRANSFORMS.register_module()
+class PackRegionInputs(PackSegInputs):
+    """Pack an image, its labels and its regions, which ``GenerateRegions`` or ``LoadRegions`` gave.
+
+    As mmseg's ``PackSegInputs``, with ``regions`` in the meta information of the data sample: a
+    :class:`mmseg_ext.ops.region_set.RegionSet` for the image as it is now. Regions that have no
+    pixel left are dropped, cells are numbered anew.
+
+    In training the regions of the truth are added: the 8-connected components of pixels with the
+    same label (`Region-based semantic segmentation with end-to-end training
+    <https://arxiv.org/abs/1607.07671>`_, section 4.1; the connectivity is that of the released
+    code). Cells are then split, so that each lies in one component, or has no label.
+
+    Required Keys:
+
+    - img, region_cells, region_index
+    - gt_seg_map, with ``gt_regions``
+    - scale_factor, pad_shape, flip (optional), from which it is told why a map has another size
+
+    Args:
+        meta_keys (Sequence[str], optional): Keys to pack beside ``regions``. Defaults to None:
+            those of ``PackSegInputs``.
+        gt_regions (bool): Whether to add the regions of the truth, after the others. For training.
+            Defaults to False.
+        rectangular (bool): Replace every region by its bounding box ("purely rectangular" in table
+            4; those of the truth too, of which the paper says nothing). Cells are then the pixels
+            that lie in the same boxes, and may have several labels. Defaults to False.
+        min_gt_iou (float): With ``gt_regions``, drop the proposals whose best IoU with a region of
+            the truth is below. Pixels count whether labelled or not, and shapes as they are before
+            ``rectangular``. The released code has 0.1, the paper says nothing. Defaults to 0: all
+            are kept.
+
+    Raises:
+        ValueError: If ``min_gt_iou`` is not in [0, 1] or given without ``gt_regions``; for an
+            image, if a transform has moved it and not the regions or labels, with its likely name.
+        KeyError: If the pipeline gives no regions, or no labels for ``gt_regions``.
+
+    Note:
+        ``Pad`` leaves all maps but ``gt_seg_map`` as they were; they are padded here with 255, on
+        the right and below. For that ``Pad`` has to come after ``Resize`` and ``RandomFlip``. In
+        tests, where mmseg loads labels after ``Resize``, ``gt_seg_map`` has the size of the
+        original image. An image without labels keeps all its proposals. If no pixel has a cell,
+        there are no regions.
+    """
+
+    def __init__(self,
+                 meta_keys: Optional[Sequence[str]] = None,
+                 gt_regions: bool = False,
+                 rectangular: bool = False,
+                 min_gt_iou: float = 0.) -> None:
+        if meta_keys is None:
+            super().__init__()
+        else:
+            super().__init__(meta_keys)
+        if not 0 <= min_gt_iou <= 1:
+            raise ValueError(f'min_gt_iou must be in [0, 1], got {min_gt_iou}.')
+        if min_gt_iou > 0 and not gt_regions:
+            raise ValueError(f'min_gt_iou={min_gt_iou} compares with the regions of the truth: it '
+                             'needs gt_regions=True.')
+        self.gt_regions = gt_regions
+        self.rectangular = rectangular
+        self.min_gt_iou = min_gt_iou
+
+    def transform(self, results: dict) -> dict:
+        """Pack the results.
+
+        Args:
+            results (dict): Results of the pipeline.
+
+        Returns:
+            dict: ``inputs`` and ``data_samples``, as of ``PackSegInputs``.
+        """
+        if 'region_cells' not in results:
+            raise KeyError('PackRegionInputs: the pipeline gives no regions; it needs LoadRegions '
+                           '(or GenerateRegions) right behind LoadImageFromFile.')
+        if self.gt_regions and 'gt_seg_map' not in results:
+            raise KeyError("PackRegionInputs: gt_regions=True needs 'gt_seg_map', but the pipeline "
+                           'has no LoadAnnotations; in a test pipeline leave gt_regions out.')
+        self._check_order(results)
+        for key in results['seg_fields']:
+            results[key] = self._fit(results, key)
+        packed = super().transform(results)
+        packed['data_samples'].set_metainfo(dict(regions=self._make_regions(results)))
+        return packed
+
+    def _make_regions(self, results: dict) -> RegionSet:
+        labels = results['gt_seg_map'] if self.gt_regions else None
+        partition = make_partition(
+            np.asarray(results['region_cells']), *results['region_index'], labels,
+            self.min_gt_iou)
+        if self.rectangular:
+            partition = make_rectangular(partition)
+        return RegionSet(*map(torch.from_numpy,
+                              (partition.cells, partition.indptr, partition.indices)))
+
+    @staticmethod
+    def _check_order(results: dict) -> None:
+        """Refuse what leaves the cells at other places though their size may be right."""
+        scale = results.get('scale_factor')
+        resized = scale is not None and scale != results['region_scale_factor']
+        if resized and tuple(scale) != (1, 1) and isinstance(results['region_cells'], CellMap):
+            raise ValueError(
+                f'PackRegionInputs: the image was resized by {tuple(scale)}, the regions were not; '
+                "RandomResize and RandomChoiceResize need resize_type='mmseg.Resize', as mmcv's "
+                'Resize moves gt_seg_map alone.')
+        # a dictionary keeps the order in which keys were added
+        keys = list(results)
+        if 'pad_shape' in keys:
+            later = keys[keys.index('pad_shape'):]
+            for key, name in (('scale_factor', 'Resize'), ('flip', 'RandomFlip')):
+                if key in later:
+                    raise ValueError(f'PackRegionInputs: Pad, which leaves the regions as they '
+                                     f'are, comes before {name}: put it behind.')
+
+    def _fit(self, results: dict, key: str) -> np.ndarray:
+        """Give a map the size of the image, if it is only the padding that is missing."""
+        label_map, size = results[key], results['img'].shape[:2]
+        if label_map.shape[:2] == size:
+            return label_map
+        # a test loads labels after Resize and evaluates at the original size
+        loaded_late = key == 'gt_seg_map' and not self.gt_regions
+        if loaded_late and label_map.shape[:2] == tuple(results.get('ori_shape', size))[:2]:
+            return label_map
+        missing = [full - part for full, part in zip(size, label_map.shape)]
+        if 'pad_shape' in results and min(missing) >= 0:
+            padding = [(0, more) for more in missing] + [(0, 0)] * (label_map.ndim - 2)
+            return np.pad(label_map, padding, constant_values=NO_CELL)
+        hint = ('load the labels before Resize, as gt_regions=True needs them at the size of the '
+                'image' if key == 'gt_seg_map' else
+                "RandomResize and RandomChoiceResize need resize_type='mmseg.Resize', and other "
+                "transforms have to move all that is listed in results['seg_fields']")
+        height, width = label_map.shape[:2]
+        raise ValueError(f'PackRegionInputs: {key} has {height}x{width} pixels, but the image '
+                         f'{size[0]}x{size[1]}: {hint}.')
+
+    def __repr__(self) -> str:
+        return (f'{type(self).__name__}(meta_keys={self.meta_keys}, gt_regions={self.gt_regions}, '
+                f'rectangular={self.rectangular}, min_gt_iou={self.min_gt_iou})')

@@ -1,0 +1,85 @@
+from abc import abstractmethod
+from typing import Dict, Tuple, Union
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+
+from mmseg_ext.ops.hierarchical_regions import COLOUR_SPACES
+
+from .cell_map import CellMap, number_cells
+
+#: cells (H, W) int32, indptr (R + 1,), indices (nnz,): region r consists of these cells.
+Regions = Tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class RegionSource(BaseTransform):
+    """Base of the transforms that put regions into a pipeline, wherever these come from.
+
+    Args:
+        colour_space (str): ``'rgb'``, ``'hsv'``, ``'lab'``, or ``'random'`` for one of the three
+            per image.
+        scale (float): k of the superpixels.
+        sigma (float): Smoothing before the superpixels are found, pixels.
+        min_size (int): Regions with fewer pixels are left out.
+        overlapping (bool): Whether there are regions at all scales, or the superpixels alone.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    def __init__(self, colour_space: str, scale: float, sigma: float, min_size: int,
+                 overlapping: bool) -> None:
+        if colour_space not in (*COLOUR_SPACES, 'random'):
+            raise ValueError(f"colour_space must be one of {COLOUR_SPACES} or 'random', got "
+                             f'{colour_space!r}.')
+        for name, value in (('scale', scale), ('sigma', sigma), ('min_size', min_size)):
+            if not value >= 0:
+                raise ValueError(f'{name} must not be negative, got {value}.')
+        self.colour_space = colour_space
+        self.scale = scale
+        self.sigma = sigma
+        self.min_size = min_size
+        self.overlapping = overlapping
+
+    @property
+    def settings(self) -> Dict[str, Union[float, int]]:
+        """What ``hierarchical_regions`` is called with, beside the colour space."""
+        return dict(scale=float(self.scale), sigma=float(self.sigma), min_size=int(self.min_size))
+
+    @abstractmethod
+    def find_regions(self, results: dict, colour_space: str) -> Regions:
+        """Give the regions of the image at its present size, cells numbered from 0."""
+
+    def transform(self, results: dict) -> dict:
+        """Put the regions of the image into the results.
+
+        Args:
+            results (dict): Results of the pipeline so far.
+
+        Returns:
+            dict: The same with ``region_cells``, which is in ``seg_fields``, and ``region_index``.
+        """
+        cells, indptr, indices = self.find_regions(results, self._choose_colour_space())
+        if not self.overlapping:
+            indices = np.arange(cells.max() + 1, dtype=np.int64)
+            indptr = np.arange(len(indices) + 1, dtype=np.int64)
+        results['region_cells'] = number_cells(cells).view(CellMap)
+        results['region_index'] = indptr, number_cells(indices)
+        # to tell later whether the image was resized since
+        results['region_scale_factor'] = results.get('scale_factor')
+        fields = results.setdefault('seg_fields', [])
+        if 'region_cells' not in fields:
+            fields.append('region_cells')
+        return results
+
+    @cache_randomness
+    def _choose_colour_space(self) -> str:
+        if self.colour_space == 'random':
+            return COLOUR_SPACES[np.random.randint(len(COLOUR_SPACES))]
+        return self.colour_space
+
+    def __repr__(self) -> str:
+        arguments = ', '.join(f'{name}={value!r}' for name, value in vars(self).items()
+                              if not name.startswith('_'))
+        return f'{type(self).__name__}({arguments})'
