@@ -21,6 +21,7 @@ from mmengine.registry import init_default_scope
 from prettytable import PrettyTable
 
 from mmseg_ext.datasets.class_frequencies import count_dataset, innermost_cfg, summarise
+from mmseg_ext.engine import launch
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
@@ -53,7 +54,10 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument('--workers', type=int, default=2, help='threads (default: 2)')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='override settings, key=value')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.only and not args.out:
+        parser.error('--only says what to write and needs --out')
+    return args
 
 
 def make_table(summary: dict) -> PrettyTable:
@@ -110,10 +114,8 @@ def main(argv: Optional[List[str]] = None) -> None:
         sys.exit(f"{args.config} has no '{args.split}_dataloader'; it has {loaders}: choose with "
                  '--split.')
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    try:
+    with launch.errors_as_sentences():
         counts, classes = count_dataset(loader.dataset, args.workers)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(str(error))
     summary = summarise(counts, classes, count_ignored=args.ignored == 'class')
 
     print(make_table(summary))

@@ -3,8 +3,9 @@
     git clone https://github.com/cvjena/labelmefacade
     python tools/convert_labelmefacade.py labelmefacade data/labelme_facade
 
-The splits are those of train.txt and test.txt. The label maps get 0..7 for the classes and 255,
-ignored, for 'various' (black). May be run again at any time: what is there is written anew.
+The images of train.txt become the split train, those of test.txt val. The label maps get 0..7 for
+the classes and 255, ignored, for 'various' (black). May be run again at any time: what is there is
+written anew.
 """
 import argparse
 import shutil
@@ -18,6 +19,7 @@ from PIL import Image
 
 from mmseg_ext.datasets.label_me_facade_dataset import LabelMeFacadeDataset
 
+SPLITS = dict(train='train', test='val')  # there and here
 VARIOUS = (0, 0, 0)
 COLOURS = {
     VARIOUS: 255,
@@ -63,8 +65,8 @@ def convert(source: Path, target: Path) -> None:
         FileNotFoundError: If a file is missing.
         ValueError: If a label map has a colour of no class.
     """
-    for split in ('train', 'test'):
-        for image in track_iter_progress(_images(source, source / f'{split}.txt')):
+    for split_file, split in SPLITS.items():
+        for image in track_iter_progress(_images(source, source / f'{split_file}.txt')):
             label = source / 'labels' / f'{image.stem}.png'
             _require(source, image, label)
             try:

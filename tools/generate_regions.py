@@ -19,8 +19,11 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 
-from mmseg_ext.datasets.transforms.region_jobs import Job, Outcome, RegionJobs
+from mmseg_ext.datasets.regions.jobs import Job, Outcome, RegionJobs
+from mmseg_ext.engine import launch
 from mmseg_ext.ops.hierarchical_regions import COLOUR_SPACES
+
+SPLITS = ['train', 'val', 'test']
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
@@ -38,7 +41,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         '--splits',
         nargs='+',
-        default=['train', 'val', 'test'],
+        default=SPLITS,
         help="the sets of '{SPLIT}_dataloader' (default: those of train, val and test there are)")
     parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
     parser.add_argument(
@@ -60,10 +63,12 @@ def find_loaders(cfg: Config, splits: List[str]) -> dict:
         dict[str, dict]: Their configs by name.
     """
     names = [f'{split}_dataloader' for split in splits]
+    there = [key for key in cfg if key.endswith('_dataloader')]
+    unknown = [name for name in names if name not in there] if splits != SPLITS else []
     loaders = {name: cfg[name] for name in names if cfg.get(name) is not None}
-    if not loaders:
-        there = [key for key in cfg if key.endswith('_dataloader')]
-        sys.exit(f'{cfg.filename} has none of {names}; it has {there}: choose with --splits.')
+    if unknown or not loaders:
+        sys.exit(f'{cfg.filename} has none of {unknown or names}; it has {there}: choose with '
+                 '--splits.')
     return loaders
 
 
@@ -100,10 +105,8 @@ def main(argv: Optional[List[str]] = None) -> None:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    try:
+    with launch.errors_as_sentences():
         jobs = RegionJobs(find_loaders(cfg, args.splits))
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(str(error))
 
     outcomes, failures = [], []
     bar = ProgressBar(len(jobs.jobs))
@@ -118,8 +121,8 @@ def main(argv: Optional[List[str]] = None) -> None:
     try:
         jobs.run(args.workers, report)
     except KeyboardInterrupt:
-        sys.exit(f'\nStopped after {len(outcomes)} of {len(jobs.jobs)} images; every file there is '
-                 'is complete. Run the same command again for the others.')
+        sys.exit(f'\nStopped after {len(outcomes)} of {len(jobs.jobs)} images; all that '
+                 'were written are complete. Run the same command again for the others.')
     print(f'\n{summarise(outcomes)}')
     print(f'{time.perf_counter() - start:.0f} s, in {", ".join(jobs.folders)}')
     if failures:

@@ -8,7 +8,7 @@ from mmseg.registry import DATASETS, TRANSFORMS
 from skimage.measure import label as components_of
 
 import mmseg_ext.datasets.transforms  # noqa: F401  (registers what is measured)
-from mmseg_ext.datasets.transforms.region_files import write_regions
+from mmseg_ext.datasets.regions.files import write_regions
 from mmseg_ext.ops import hierarchical_regions
 
 from .case import Case, benchmark, sizes

@@ -10,7 +10,7 @@ class LabelMeFacadeDataset(CheckedSegDataset):
     Fröhlich, Rodner and Denzler, ICPR 2010: 100 training and 845 test images of many sizes, from
     https://github.com/cvjena/labelmefacade. There the label maps are pictures of colours;
     ``tools/convert_labelmefacade.py`` turns them into class numbers: 0..7, and 255 for 'various',
-    which is ignored.
+    which is ignored, and the original's test images into the split val.
 
     .. code-block:: none
 
@@ -24,7 +24,7 @@ class LabelMeFacadeDataset(CheckedSegDataset):
             ``BaseSegDataset``: ``split``, ``data_root``, ``data_prefix``, ``pipeline``, ...
 
     Examples:
-        >>> test = dict(type='LabelMeFacadeDataset', data_root='data/labelme_facade', split='test')
+        >>> val = dict(type='LabelMeFacadeDataset', data_root='data/labelme_facade', split='val')
     """
 
     METAINFO = dict(

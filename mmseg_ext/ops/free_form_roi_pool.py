@@ -46,7 +46,7 @@ def free_form_roi_pool(input: Tensor,
             (the scale is then (h - 1) / (H - 1)), a bin includes the cell at that ceiling, and
             a bin without a positive value is 0 and has no gradient. Defaults to ``'mmcv'``.
         implementation (str, optional): ``'cpp'``, ``'triton'`` or ``'reference'``; None for the
-            fastest, which for whole boxes on CUDA is mmcv's kernel.
+            fastest, which for whole boxes in float32 on CUDA is mmcv's kernel.
 
     Returns:
         Tensor: (K, D, ph, pw). A bin without a cell is 0.

@@ -17,8 +17,10 @@ try:
 except ImportError as error:  # not built, or built for another torch
     _missing = str(error).splitlines()[0]
 # The kernels need Triton 3, which came with torch 2.4.
-_has_triton = (importlib.util.find_spec('triton') is not None
-               and int(importlib.metadata.version('triton').split('.')[0]) >= 3)
+try:
+    _has_triton = int(importlib.metadata.version('triton').split('.')[0]) >= 3
+except importlib.metadata.PackageNotFoundError:  # none, or one of another name
+    _has_triton = False
 
 
 def extension_loaded() -> bool:

@@ -45,12 +45,12 @@ def test_converted_folders_are_read_by_the_dataset_after_a_second_run_too(clone,
     target = tmp_path / 'out'
     for _ in range(2):
         tool.main([str(clone), str(target)])
-    for split in ('train', 'test'):
+    for split_file, split in (('train', 'train'), ('test', 'val')):
         dataset = LabelMeFacadeDataset(
             data_root=str(target), split=split,
             pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')])
         assert [osp.basename(dataset[i]['img_path']) for i in range(len(dataset))] == [
-            f'{split}__img-10.21op9-p-015t000.jpg', f'{split}_b.jpg']
+            f'{split_file}__img-10.21op9-p-015t000.jpg', f'{split_file}_b.jpg']
         assert all((dataset[i]['gt_seg_map'] == NUMBERS).all() for i in range(2))
 
 

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from mmseg_ext.datasets.transforms.region_files import read_regions, write_regions
+from mmseg_ext.datasets.regions.files import read_regions, write_regions
 from mmseg_ext.ops import hierarchical_regions
 
 ROOT = osp.abspath(osp.join(osp.dirname(__file__), '../..'))

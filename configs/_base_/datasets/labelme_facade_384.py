@@ -1,4 +1,4 @@
-# CPU-sized: longest side 384, half as many regions.
+# CPU-sized: longest side 384, and images that are no larger.
 _base_ = './labelme_facade_600.py'
 regions = dict(regions_dir='data/regions/labelme_facade_384', scale=200, min_size=200)
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline

@@ -1,11 +1,12 @@
-# LabelMeFacade, 100 training images, treated as SIFT Flow.
+# LabelMeFacade, 100 training images, with superpixels as for PASCAL-Context, whose images are as
+# large.
 _base_ = './regions_600.py'
 data_root = '{{$MMSEG_EXT_DATA:data}}/labelme_facade'
 regions = dict(
     regions_dir='data/regions/labelme_facade',
     img_dir=data_root + '/images',
-    scale=100,
-    min_size=100)
+    scale=400,
+    min_size=400)
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
 train_pipeline[2].update(regions)
 test_pipeline[1].update(regions)

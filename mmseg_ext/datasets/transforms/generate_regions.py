@@ -20,8 +20,9 @@ class GenerateRegions(RegionSource):
     and ``RandomRotate`` move like a label map, and an index that stays as it is. 255 is no cell,
     since this is what they fill label maps with. ``RandomResize`` and ``RandomChoiceResize`` need
     ``resize_type='mmseg.Resize'``, else they move ``gt_seg_map`` alone. Transforms that mix
-    several images (``RandomMosaic``) are not possible, as the index is that of one image.
-    ``PackRegionInputs`` ends the pipeline.
+    several images (``RandomMosaic``) are not possible, as the index is that of one image, nor is
+    ``Albu``, which moves ``gt_seg_map`` alone. ``Pad`` comes after all that move (a rotation of the
+    padded image has another centre), and ``PackRegionInputs`` ends the pipeline.
 
     Required Keys:
 

@@ -4,7 +4,7 @@ from typing import Optional
 import mmengine.fileio as fileio
 from mmseg.registry import TRANSFORMS
 
-from .region_files import BrokenRegionFile, describe, read_regions
+from ..regions.files import BrokenRegionFile, describe, read_regions
 from .region_source import Regions, RegionSource
 
 COMMAND = 'python tools/generate_regions.py CONFIG'

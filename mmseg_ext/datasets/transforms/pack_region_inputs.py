@@ -7,8 +7,8 @@ from mmseg.registry import TRANSFORMS
 
 from mmseg_ext.ops.region_set import RegionSet
 
-from .cell_map import NO_CELL, CellMap
-from .region_partition import make_partition, make_rectangular
+from ..regions.cell_map import NO_CELL, CellMap
+from ..regions.partition import make_partition, make_rectangular
 
 
 @TRANSFORMS.register_module()

@@ -1,5 +1,5 @@
 from abc import abstractmethod
-from typing import Dict, Tuple, Union
+from typing import Dict, Union
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -7,10 +7,8 @@ from mmcv.transforms.utils import cache_randomness
 
 from mmseg_ext.ops.hierarchical_regions import COLOUR_SPACES
 
-from .cell_map import CellMap, number_cells
-
-#: cells (H, W) int32, indptr (R + 1,), indices (nnz,): region r consists of these cells.
-Regions = Tuple[np.ndarray, np.ndarray, np.ndarray]
+from ..regions.cell_map import CellMap, number_cells
+from ..regions.files import Regions
 
 
 class RegionSource(BaseTransform):

@@ -1,4 +1,5 @@
 import re
+from itertools import accumulate
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch.nn as nn
@@ -137,7 +138,8 @@ class VGG(BaseModule):
             if 'weight' in stored[n] and state_dict[stored[n]['weight']].dim() == 4
         ]
         ours = [n for n, layer in enumerate(self.features) if isinstance(layer, nn.Conv2d)]
-        if len(ours) < len(theirs) == sum(STAGE_CONVS[self.depth]):  # stages that are not built
+        if len(theirs) > len(ours) and len(theirs) in accumulate(STAGE_CONVS[self.depth]):
+            # stages that are not built here
             for n in [n for n in stored if n >= theirs[len(ours)]]:
                 for key in stored.pop(n).values():
                     del state_dict[key]

@@ -40,7 +40,8 @@ class RegionHead(BaseDecodeHead):
     in no region get the lowest score of their image (as in the released code); a cell of the map
     lies in a region that covers half of it (:func:`mmseg_ext.ops.region_geometry`); in Eq. 2 the
     label of a region is the most frequent one of its pixels, and regions without labels do not
-    count.
+    count; layers: the paper keeps VGG-16 "up to conv5", its released code the hidden fully
+    connected layers too (our configs as well).
 
     Args:
         in_channels (int): D of the backbone's map.
@@ -241,7 +242,9 @@ class RegionHead(BaseDecodeHead):
             test_cfg (dict): Its mode must not be ``'slide'``.
 
         Returns:
-            Tensor: (N, C, H, W).
+            Tensor: (N, C, H, W), at the size of the images before they were resized, so that nobody
+            interpolates between regions; at that of the padded batch if there is padding or these
+            sizes differ.
 
         Raises:
             ValueError: If images are to be tested by a sliding window.
@@ -252,7 +255,10 @@ class RegionHead(BaseDecodeHead):
         meta = batch_img_metas[0]
         size = tuple(meta.get('pad_shape', meta['img_shape'])[:2])
         regions = _regions_of(batch_img_metas)
-        return self._to_pixels(self._score(inputs, regions, size), regions, size)
+        sizes = {tuple(meta.get('ori_shape', size)[:2]) for meta in batch_img_metas}
+        padded = any(tuple(image.cells.shape) != size for image in regions)
+        return self._to_pixels(self._score(inputs, regions, size), regions, size,
+                               size if padded or len(sizes) > 1 else sizes.pop())
 
     def _to_cells(self, scores: Tensor, regions: RegionSet) -> Tensor:
         """(R, C) -> (S, C)."""
@@ -261,9 +267,12 @@ class RegionHead(BaseDecodeHead):
             regions.indptr.to(scores.device), regions.indices.to(scores.device), num_cells)
         return region_to_pixel(scores, indptr, indices, decay=self.decay)
 
-    def _to_pixels(self, scores: Sequence[Tensor], regions: Sequence[RegionSet],
-                   size: Tuple[int, int]) -> Tensor:
-        """N times (R, C) -> (N, C, H, W)."""
+    def _to_pixels(self,
+                   scores: Sequence[Tensor],
+                   regions: Sequence[RegionSet],
+                   size: Tuple[int, int],
+                   target: Optional[Tuple[int, int]] = None) -> Tensor:
+        """N times (R, C) -> (N, C, H, W) of the padded size, or enlarged or reduced to another."""
         pixels = []
         for image_scores, image in zip(scores, regions):
             values = self._to_cells(image_scores, image)
@@ -271,6 +280,9 @@ class RegionHead(BaseDecodeHead):
             cells = F.pad(image.cells.to(values.device).long(),
                           (0, size[1] - width, 0, size[0] - height), value=-1)
             lowest = image_scores.amin() if len(image_scores) else values.new_zeros(())
+            if target is not None and target != size:
+                rows, columns = map(_nearest, size, target)
+                cells = cells[rows.to(cells.device)[:, None], columns.to(cells.device)]
             # row -1, the last, is for pixels without a cell
             values = torch.cat([values, lowest.expand(1, self.num_classes)])
             pixels.append(values[cells].permute(2, 0, 1))
@@ -296,6 +308,18 @@ def _regions_of(metas: Sequence[dict]) -> List[RegionSet]:
                 'RegionHead found no regions with the image: the pipeline must have LoadRegions or '
                 'GenerateRegions before it moves the image, and PackRegionInputs at its end.')
     return [meta['regions'] for meta in metas]
+
+
+def _nearest(length: int, target: int) -> Tensor:
+    """Where each of `target` pixels is among those, `length`, that it was resized to.
+
+    OpenCV's nearest neighbour of pixel x there is pixel floor(x * target / length) here. If it has
+    enlarged, each pixel goes back to where it came from.
+    """
+    position = torch.arange(target) * length
+    if length >= target:
+        return (position + target - 1) // target
+    return ((2 * position + target) // (2 * target)).clamp(max=length - 1)
 
 
 def _calvin_scale(regions: RegionSet, stride: int) -> Tensor:

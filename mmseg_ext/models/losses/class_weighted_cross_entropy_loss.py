@@ -94,11 +94,13 @@ class ClassWeightedCrossEntropyLoss(nn.Module):
             kwargs: Ignored; other losses in the same head may need them.
 
         Returns:
-            Tensor: A scalar, or (N, H, W) with ``reduction_override='none'``.
+            Tensor: A scalar, or (N, H, W) with ``reduction_override='none'``; float32 for half
+            precision.
 
         Raises:
             ValueError: On a CPU, if a label is neither a class nor ``ignore_index``.
         """
+        pred = pred.to(torch.promote_types(pred.dtype, torch.float32))  # sums are large
         class_weight = None if self.class_weight is None else self.class_weight.to(pred.dtype)
         reduction = reduction_override or 'mean'
         try:

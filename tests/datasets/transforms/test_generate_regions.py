@@ -9,8 +9,8 @@ from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader
 
 from mmseg_ext.datasets import ScenesDataset  # noqa: F401
+from mmseg_ext.datasets.regions.cell_map import NO_CELL, CellMap, number_cells
 from mmseg_ext.datasets.transforms import GenerateRegions
-from mmseg_ext.datasets.transforms.cell_map import NO_CELL, CellMap, number_cells
 from mmseg_ext.ops import hierarchical_regions
 
 SETTINGS = dict(scale=20., min_size=20)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from mmseg.registry import TRANSFORMS
 
-from mmseg_ext.datasets.transforms import GenerateRegions, LoadRegions, region_files
-from mmseg_ext.datasets.transforms.region_files import read_regions, write_regions
+from mmseg_ext.datasets.regions import files as region_files
+from mmseg_ext.datasets.regions.files import read_regions, write_regions
+from mmseg_ext.datasets.transforms import GenerateRegions, LoadRegions
 from mmseg_ext.ops import hierarchical_regions
 
 COMMAND = r'python tools/generate_regions\.py CONFIG'

@@ -8,8 +8,8 @@ from mmcv.transforms import Compose, Resize
 from mmseg.registry import TRANSFORMS
 from scipy import ndimage
 
+from mmseg_ext.datasets.regions.cell_map import CellMap, number_cells
 from mmseg_ext.datasets.transforms import GenerateRegions, PackRegionInputs
-from mmseg_ext.datasets.transforms.cell_map import CellMap, number_cells
 from mmseg_ext.ops.region_set import RegionSet
 
 SIZE = (60, 84)

@@ -608,6 +608,23 @@ def test_a_prediction_is_resized_to_the_original_image():
 FLIPS = [dict(type='RandomFlip', prob=0.), dict(type='RandomFlip', prob=1.)]
 
 
+@pytest.mark.parametrize('scale', [(190, 150), (76, 60), (57, 45), (40, 30)])
+def test_an_image_that_was_resized_is_labelled_at_its_own_size(scale):
+    """Scores interpolated between two regions are those of no region, and blur their border."""
+    resize = dict(type='Resize', scale=scale, keep_ratio=False)
+    item = scene([GENERATE, resize, TEST[1]])
+    cells = torch.from_numpy(scene([GENERATE])['region_cells'].astype(np.int64))
+    with torch.no_grad():
+        result, = make_model().eval().test_step(pseudo_collate([item]))
+    found = result.seg_logits.data.flatten(1)
+    assert found.shape[1] == cells.numel()
+    allowed = {tuple(column) for column in found.T.tolist()}
+    assert len(allowed) <= len(item['data_samples'].regions.cells.unique())
+    if scale[0] >= cells.shape[1]:  # every pixel is still there: cells are what they were
+        for cell in cells.unique():
+            assert len(found[:, cells.flatten() == cell].unique(dim=1).T) == 1
+
+
 @pytest.mark.parametrize('direction, dim', [('horizontal', 2), ('vertical', 1)])
 def test_a_prediction_of_a_flipped_image_is_flipped_back_with_its_regions(direction, dim):
     """Once as a flipped image, once as an image that happens to look like that."""

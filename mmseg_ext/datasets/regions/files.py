@@ -15,7 +15,8 @@ from typing import Dict, Mapping, Tuple, Union
 
 import numpy as np
 
-from .region_source import Regions
+#: cells (H, W) int32, indptr (R + 1,), indices (nnz,): region r consists of these cells.
+Regions = Tuple[np.ndarray, np.ndarray, np.ndarray]
 
 Settings = Dict[str, Union[float, int]]
 #: Counts up when the same settings give other regions. Files of another version are made anew.

@@ -15,8 +15,8 @@ from mmseg.registry import DATASETS, TRANSFORMS
 
 from mmseg_ext.ops.hierarchical_regions import COLOUR_SPACES, hierarchical_regions
 
-from .load_regions import LoadRegions
-from .region_files import BrokenRegionFile, Settings, describe, read_regions, write_regions
+from ..transforms.load_regions import LoadRegions
+from .files import BrokenRegionFile, Settings, describe, read_regions, write_regions
 
 
 class Job(NamedTuple):
