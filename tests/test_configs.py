@@ -286,6 +286,17 @@ def test_a_row_of_the_region_paper_changes_the_regions_in_training_and_at_test(r
         assert row[f'{key}_dataloader'] == ours[f'{key}_dataloader']
 
 
+@pytest.mark.parametrize(
+    'path', [p for p in LEAVES if 'region' in p.stem and 'scenes' not in p.stem],
+    ids=lambda p: p.stem)
+def test_flips_at_test_have_the_regions_of_the_test(path):
+    cfg = read(path)
+    load, regions, views = cfg.tta_pipeline
+    resize, flips, annotations, pack = views.transforms
+    assert [load, regions, *resize, *annotations, *pack] == cfg.test_dataloader.dataset.pipeline
+    assert [flip.prob for flip in flips] == [0, 1]
+
+
 def test_regions_on_sift_flow_have_the_papers_settings():
     cfg = read(CONFIGS / 'regions/region-balanced_vgg16_1xb10-30e_siftflow-600.py')
     assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs) == (10, 30)

@@ -3,3 +3,4 @@ _base_ = './region-balanced_vgg16_1xb10-30e_siftflow-600.py'
 _base_.train_dataloader.dataset.pipeline[2].overlapping = False
 _base_.val_dataloader.dataset.pipeline[1].overlapping = False
 _base_.test_dataloader.dataset.pipeline[1].overlapping = False
+_base_.tta_pipeline[1].overlapping = False

@@ -7,6 +7,9 @@ train_pipeline[3].scale = (384, 384)
 train_pipeline.insert(5, dict(type='PhotoMetricDistortion'))
 test_pipeline[1].update(regions)
 test_pipeline[2].scale = (384, 384)
+tta_pipeline = _base_.tta_pipeline
+tta_pipeline[1].update(regions)
+tta_pipeline[2].transforms[0][0].scale = (384, 384)
 train_dataloader = dict(
     batch_size=4,
     num_workers=2,

@@ -10,6 +10,8 @@ regions = dict(
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
 train_pipeline[2].update(regions)
 test_pipeline[1].update(regions)
+tta_pipeline = _base_.tta_pipeline
+tta_pipeline[1].update(regions)
 split = dict(type='LabelMeFacadeDataset', data_root=data_root)
 train_dataloader = dict(dataset=dict(split='train', pipeline=train_pipeline, **split))
 val_dataloader = dict(dataset=dict(split='val', pipeline=test_pipeline, **split))

@@ -5,6 +5,8 @@ regions = dict(regions_dir='data/regions/pascal_context', scale=400, min_size=40
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
 train_pipeline[2].update(regions)
 test_pipeline[1].update(regions)
+tta_pipeline = _base_.tta_pipeline
+tta_pipeline[1].update(regions)
 split = dict(
     type='PascalContextDataset',
     data_root=data_root,

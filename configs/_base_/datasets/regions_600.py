@@ -16,6 +16,15 @@ test_pipeline = [
     dict(type='LoadAnnotations'),  # after Resize: the truth keeps its size
     dict(type='PackRegionInputs')
 ]
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadRegions', regions_dir='data/regions'),
+    dict(
+        type='TestTimeAug',
+        transforms=[[dict(type='Resize', scale=(600, 600), keep_ratio=True)],
+                    [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)],
+                    [dict(type='LoadAnnotations')], [dict(type='PackRegionInputs')]])
+]
 train_dataloader = dict(
     batch_size=10,
     num_workers=4,
