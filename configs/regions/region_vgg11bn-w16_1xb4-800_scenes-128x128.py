@@ -1,4 +1,4 @@
-# CPU-sized: three and a half minutes, no files. The map of conv4 has stride 8, which suits small images.
+# CPU-sized: under four minutes, no files. The map of conv4 has stride 8, which suits small images.
 _base_ = [
     '../_base_/models/region_vgg16.py', '../_base_/datasets/regions_scenes.py',
     '../_base_/schedules/schedule_adamw_800.py', '../_base_/runtime/default_runtime.py'
