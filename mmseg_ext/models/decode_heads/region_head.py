@@ -263,9 +263,10 @@ class RegionHead(BaseDecodeHead):
     def _to_cells(self, scores: Tensor, regions: RegionSet) -> Tensor:
         """(R, C) -> (S, C)."""
         num_cells = int(regions.cells.max()) + 1
-        indptr, indices = transpose_index(
-            regions.indptr.to(scores.device), regions.indices.to(scores.device), num_cells)
-        return region_to_pixel(scores, indptr, indices, decay=self.decay)
+        # on the CPU, where the regions are: a GPU would be waited for
+        index = transpose_index(regions.indptr, regions.indices, num_cells)
+        index = (x.to(scores.device, non_blocking=True) for x in index)
+        return region_to_pixel(scores, *index, decay=self.decay)
 
     def _to_pixels(self,
                    scores: Sequence[Tensor],
