@@ -65,9 +65,11 @@ def narrow(cfg):
     model, backbone, head = cfg.model, cfg.model.backbone, cfg.model.decode_head
     if backbone.type == 'VGG':
         backbone.base_channels = width
-        head.in_channels = [width * m for m in (1, 2, 4, 8, 8, 8)]
-        if 'out_indices' in backbone:  # one map, for a head with fully connected layers
-            head.update(in_channels=head.in_channels[backbone.out_indices[0]], channels=width)
+        maps = [width * (1, 2, 4, 8, 8, 8)[i] for i in backbone.get('out_indices', range(6))]
+        several = isinstance(head.in_channels, (list, tuple))
+        head.in_channels = maps if several else maps[0]
+        if 'out_indices' in backbone:  # for a head with fully connected layers
+            head.channels = width
             if isinstance(head.loss_decode.get('class_weight'), str):  # a file made from the data
                 head.loss_decode.class_weight = [1.] * head.num_classes
     else:  # a ResNet
@@ -323,6 +325,32 @@ def test_the_baseline_of_the_region_paper_differs_in_the_head_alone():
     ours.model.decode_head.update(region_loss=True, softmax_first=True)
     ours.model.decode_head.loss_decode.per_image = False  # R of Eq. 2 counts all regions
     assert baseline.to_dict() == ours.to_dict()
+
+
+@pytest.mark.parametrize('data', ['siftflow', 'pascal-context'])
+def test_fcn16s_differs_from_the_regions_in_the_model_and_needs_no_regions(data):
+    ours, fcn = (read(CONFIGS / f'regions/{name}_vgg16_1xb10-30e_{data}-600.py')
+                 for name in ('region', 'fcn16s'))
+    for key in ('train', 'val', 'test'):
+        loader, other = ours[f'{key}_dataloader'], fcn[f'{key}_dataloader']
+        with_regions, without = loader.dataset.pop('pipeline'), other.dataset.pop('pipeline')
+        assert without == [t for t in with_regions[:-1] if t.type != 'LoadRegions'] + [
+            dict(type='PackSegInputs')]
+        assert other == loader
+    load, views = fcn.tta_pipeline
+    resize, flips, annotations, pack = views.transforms
+    assert [load, *resize, *annotations, *pack] == without
+    assert [flip.prob for flip in flips] == [0, 1]
+    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'val_evaluator',
+                'test_evaluator'):
+        assert fcn[key] == ours[key]
+    model, head = fcn.model, fcn.model.decode_head
+    assert head.loss_decode == ours.model.decode_head.loss_decode
+    assert head.num_classes == ours.model.decode_head.num_classes
+    assert model.backbone.pop('out_indices') == (3, 5)
+    del ours.model.backbone.out_indices
+    assert model.backbone == ours.model.backbone
+    assert head.init_cfg == dict(type='Pretrained', checkpoint='torchvision://vgg16')
 
 
 @pytest.mark.parametrize('name, count', [('camvid', 11), ('camvid_segnet_published', 11),

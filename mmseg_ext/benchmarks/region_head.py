@@ -1,4 +1,4 @@
-"""Benchmark case of the region method: training."""
+"""Benchmark cases of the region method: training, and that of the network it is compared with."""
 from typing import Callable
 
 import numpy as np
@@ -9,6 +9,7 @@ from mmseg.structures import SegDataSample
 
 from .case import Case, benchmark, sizes
 from .regions import in_words, regions_of_a_scene
+from .training_step import training_step
 
 CLASSES, STRIDE = 12, 16
 
@@ -62,3 +63,29 @@ def region_head_training_step(device: str, small: bool = False) -> Case:
         f'{width} channels with batch norm',
         phase='training step',
         runs={name: step_of(head) for name, head in heads.items()})
+
+
+@benchmark('FCN16sHead')
+def fcn16s_head_training_step(device: str, small: bool = False) -> Case:
+    """Training step of FCN-16s, and of mmseg's FCN head on the same coarse map.
+
+    Same narrow VGG-16, same images; mmseg's head has a 7x7 convolution too, as wide, but no second
+    layer and no finer map. The heads are different networks, so there is no parity to check.
+    """
+    width, channels, shape = (2, 8, (1, 3, 64, 80)) if small else (16, 256, (1, 3, 600, 600))
+    head = dict(channels=channels, num_classes=CLASSES, dropout_ratio=0.5,
+                loss_decode=dict(type='ClassWeightedCrossEntropyLoss', per_image=True))
+    heads = {
+        'ours: FCN-16s': dict(head, type='FCN16sHead', in_channels=(8 * width, 8 * width)),
+        'mmseg: FCNHead': dict(
+            head, type='FCNHead', in_channels=8 * width, in_index=1, kernel_size=7, num_convs=1,
+            concat_input=False, norm_cfg=None),
+    }
+    backbone = dict(
+        type='VGG', base_channels=width, out_indices=(3, 5), norm_cfg=dict(type='BN'))
+    return Case(
+        inputs=f'{sizes(shape)} float32, {CLASSES} classes, VGG-16 of {width} channels with batch '
+        f'norm, heads of {channels} channels',
+        phase='training step',
+        runs={name: training_step(backbone, head, shape, device)
+              for name, head in heads.items()})

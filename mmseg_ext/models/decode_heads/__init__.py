@@ -1,7 +1,8 @@
+from .fcn16s_head import FCN16sHead
 from .fcrn_head import FCRNHead
 from .lrn_head import LRNHead
 from .region_head import RegionHead
 from .segnet_head import SegNetHead
 from .stagewise_decode_head import StagewiseDecodeHead
 
-__all__ = ['FCRNHead', 'LRNHead', 'RegionHead', 'SegNetHead', 'StagewiseDecodeHead']
+__all__ = ['FCN16sHead', 'FCRNHead', 'LRNHead', 'RegionHead', 'SegNetHead', 'StagewiseDecodeHead']
