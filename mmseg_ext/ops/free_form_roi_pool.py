@@ -49,7 +49,7 @@ def free_form_roi_pool(input: Tensor,
             fastest, which for whole boxes in float32 on CUDA is mmcv's kernel.
 
     Returns:
-        Tensor: (K, D, ph, pw). A bin without a cell is 0.
+        Tensor: (K, D, ph, pw), contiguous. A bin without a cell is 0.
 
     Raises:
         ValueError: If an argument is unknown or the shapes do not fit.
@@ -169,8 +169,9 @@ def _rows_of(map: Tensor) -> Tensor:
 
 
 def _bins_of(pooled: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(K * ph * pw, D) -> (K, D, ph, pw)."""
-    return pooled.view(*rows.shape[1:], columns.size(2), pooled.size(1)).permute(0, 3, 1, 2)
+    """(K * ph * pw, D) -> (K, D, ph, pw), contiguous."""
+    bins = pooled.view(*rows.shape[1:], columns.size(2), pooled.size(1))
+    return bins.permute(0, 3, 1, 2).contiguous()
 
 
 def _index(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks: Optional[Tensor],
@@ -188,10 +189,24 @@ def _index(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks: 
 def _pool(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks: Optional[Tensor],
           column_major: bool) -> Tensor:
     index = _index(input, images, rows, columns, masks, column_major)
-    return _bins_of(torch.ops.mmseg_ext.gather_max(_rows_of(input), *index), rows, columns)
+    grid = rows.size(2), columns.size(2)
+    pooled = torch.ops.mmseg_ext.gather_max_bins(input.contiguous(), *index, grid[0] * grid[1])
+    return pooled.view(*pooled.shape[:2], *grid)
 
 
 def _pool_backward(gradient: Tensor, input: Tensor, output: Tensor, *places) -> Tensor:
+    return torch.ops.mmseg_ext.gather_max_bins_backward(
+        gradient.flatten(2).contiguous(), input.contiguous(), *_index(input, *places))
+
+
+def _pool_in_two_steps(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor,
+                       masks: Optional[Tensor], column_major: bool) -> Tensor:
+    index = _index(input, images, rows, columns, masks, column_major)
+    return _bins_of(torch.ops.mmseg_ext.gather_max(_rows_of(input), *index), rows, columns)
+
+
+def _pool_in_two_steps_backward(gradient: Tensor, input: Tensor, output: Tensor,
+                                *places) -> Tensor:
     index = _index(input, *places)
     source = torch.ops.mmseg_ext.gather_max_backward(
         _rows_of(gradient), _rows_of(input), _rows_of(output), *index)
@@ -221,20 +236,27 @@ class _FreeFormRoIPool(torch.autograd.Function):
 library.LIBRARY.define(
     'bin_index(Tensor images, Tensor rows, Tensor columns, Tensor? masks, int height, int width, '
     'bool column_major) -> (Tensor, Tensor)')
+# gather_max from maps (N, D, h, w) to bins (K, D, bins), on the CPU
+library.LIBRARY.define(
+    'gather_max_bins(Tensor input, Tensor indptr, Tensor indices, int bins) -> Tensor')
+library.LIBRARY.define(
+    'gather_max_bins_backward(Tensor gradient, Tensor input, Tensor indptr, Tensor indices) -> '
+    'Tensor')
 # One op that includes the making of its index, whose size only the data tell: compilers see an
 # output of known shape.
 _PLACES = 'Tensor images, Tensor rows, Tensor columns, Tensor? masks, bool column_major'
 library.define(
     'free_form_roi_pool', f'(Tensor input, {_PLACES}) -> Tensor',
     fake=lambda input, images, rows, columns, *args: input.new_empty(
-        *rows.shape[1:], columns.size(2), input.size(1)).permute(0, 3, 1, 2))
+        rows.size(1), input.size(1), rows.size(2), columns.size(2)))
 library.define(
     'free_form_roi_pool_backward',
     f'(Tensor gradient, Tensor input, Tensor output, {_PLACES}) -> Tensor',
     fake=lambda gradient, input, *args: input.new_empty(input.shape))
-for _device in ('CPU', 'CUDA'):
-    library.LIBRARY.impl('free_form_roi_pool', _pool, _device)
-    library.LIBRARY.impl('free_form_roi_pool_backward', _pool_backward, _device)
+library.LIBRARY.impl('free_form_roi_pool', _pool, 'CPU')
+library.LIBRARY.impl('free_form_roi_pool_backward', _pool_backward, 'CPU')
+library.LIBRARY.impl('free_form_roi_pool', _pool_in_two_steps, 'CUDA')
+library.LIBRARY.impl('free_form_roi_pool_backward', _pool_in_two_steps_backward, 'CUDA')
 library.LIBRARY.impl('free_form_roi_pool', _FreeFormRoIPool.apply, 'Autograd')
 
 

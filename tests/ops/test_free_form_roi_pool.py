@@ -3,7 +3,11 @@ import pytest
 import torch
 
 from mmseg_ext.ops import extension_loaded, free_form_roi_pool
-from mmseg_ext.ops.free_form_roi_pool import bin_ranges
+from mmseg_ext.ops.free_form_roi_pool import (
+    _pool_in_two_steps,
+    _pool_in_two_steps_backward,
+    bin_ranges,
+)
 
 IMPLEMENTATIONS = ['reference'] + (['cpp'] if extension_loaded() else [])
 MODES = ['exact', 'calvin']
@@ -118,6 +122,14 @@ def pool_and_gradient(input, *args, received=None, **kwargs):
         received = whole_numbers(output.shape)
     gradient, = torch.autograd.grad(output, input, received.to(output))
     return output.detach(), gradient
+
+
+def places_of(case, bins='mmcv'):
+    """What the ops are called with beside the map."""
+    input, rois, masks, size, scale = case
+    sides = (bin_ranges(rois[:, 2 - i], rois[:, 4 - i], size[i], input.shape[2 + i], scale[i], bins)
+             for i in (0, 1))
+    return rois[:, 0].long(), *sides, masks, bins == 'calvin'
 
 
 def whole_numbers(shape):
@@ -366,6 +378,19 @@ def test_views_of_any_layout(implementation):
         assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
 
 
+@pytest.mark.parametrize('masked', [True, False], ids=['masks', 'boxes'])
+@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('bins', BINS)
+@pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
+def test_the_features_of_a_region_can_be_flattened_without_a_copy(
+        implementation, bins, mode, masked):
+    input, rois, masks, size, scale = random_case(SETTINGS[0], mode)
+    output = free_form_roi_pool(input.contiguous(memory_format=torch.channels_last), rois,
+                                masks if masked else None, size, scale, mode, bins,
+                                implementation=implementation)
+    assert output.flatten(1).data_ptr() == output.data_ptr()
+
+
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
 def test_a_gradient_of_any_layout(implementation):
     case = random_case(SETTINGS[0])
@@ -454,10 +479,7 @@ def test_autocast_changes_nothing(implementation):
 @pytest.mark.parametrize('count', [9, 0])
 def test_opcheck(count, masked):
     input, rois, masks, size, scale = random_case(SETTINGS[0], count=count)
-    sides = [(rois[:, 2], rois[:, 4], size[0], 6, scale[0], 'mmcv'),
-             (rois[:, 1], rois[:, 3], size[1], 9, scale[1], 'mmcv')]
-    places = (rois[:, 0].long(), *(bin_ranges(*side) for side in sides),
-              masks if masked else None, False)
+    places = places_of((input, rois, masks if masked else None, size, scale))
     ops = torch.ops.mmseg_ext
     torch.library.opcheck(ops.free_form_roi_pool.default, (input.requires_grad_(), *places))
     input = input.detach()
@@ -497,6 +519,51 @@ def test_kernel_and_reference_agree_on_a_map_of_a_real_size(bins):
         pool_and_gradient(input, rois, masks, 7, 1 / 16, bins=bins, implementation=implementation)
         for implementation in ('cpp', 'reference'))
     assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+
+
+# Widths of the kernel's blocks are 64, 16 and 1. It transposes 4 x 4 numbers at once, the last ones
+# of a side once more, and less than 4 one by one: 1, 3, 12 and 49 bins.
+@pytest.mark.skipif(not extension_loaded(), reason='the extension is not built')
+@pytest.mark.parametrize('channels', [1, 16, 33, 64, 150])
+@pytest.mark.parametrize('size', [(1, 1), (1, 3), (3, 4), (7, 7)], ids=str)
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+def test_the_kernel_in_one_step_does_what_rows_and_a_transposition_do(dtype, size, channels):
+    (map_size, _, scale), rng = SETTINGS[0], np.random.default_rng(0)
+    _, *case = random_case((map_size, size, scale))
+    # few different numbers, so that there are ties; NaN and infinity
+    numbers = np.array([-2, -1, -0., 0, 1, 2, inf, -inf, nan])
+    input = torch.from_numpy(rng.choice(numbers, (3, channels, *map_size))).to(dtype)
+    places, ops = places_of((input, *case)), torch.ops.mmseg_ext
+    output, expected = ops.free_form_roi_pool(input, *places), _pool_in_two_steps(input, *places)
+    torch.testing.assert_close(output, expected, rtol=0, atol=0, equal_nan=True)
+    gradient = torch.from_numpy(rng.standard_normal(output.shape)).to(dtype)
+    assert torch.equal(
+        ops.free_form_roi_pool_backward(gradient, input, output, *places),
+        _pool_in_two_steps_backward(gradient, input, output, *places))
+
+
+@pytest.mark.skipif(not extension_loaded(), reason='the extension is not built')
+def test_the_gradient_does_not_depend_on_the_threads():
+    case = (torch.randn(3, 200, 8, 8), *random_case(SETTINGS[1])[1:])
+    received, results, threads = torch.randn(24, 200, 7, 7), [], torch.get_num_threads()
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        results.append(pool_and_gradient(*case, received=received)[1])
+    torch.set_num_threads(threads)
+    assert torch.equal(*results)
+
+
+@pytest.mark.skipif(not extension_loaded(), reason='the extension is not built')
+@pytest.mark.parametrize('indptr, indices, message', [
+    ([0, 1, 2, 2], [0, 1], '3 rows, which are not whole regions of 2 bins'),
+    ([0, 1, 2], [0, 12], 'rows of the source, 0 to 11'), ([0, 2], [0], 'rise from 0')])
+def test_the_kernel_refuses_an_index_that_is_none(indptr, indices, message):
+    input, index = torch.zeros(2, 5, 2, 3), (torch.tensor(indptr), torch.tensor(indices))
+    ops = torch.ops.mmseg_ext
+    with pytest.raises(ValueError, match=message):
+        ops.gather_max_bins(input, *index, 2)
+    with pytest.raises(ValueError, match=message):
+        ops.gather_max_bins_backward(torch.zeros(1, 5, 2), input, *index)
 
 
 @pytest.mark.parametrize('image', [-1, 3])

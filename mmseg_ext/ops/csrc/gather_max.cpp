@@ -1,5 +1,8 @@
 // mmseg_ext::gather_max and its backward on a CPU: row m of the output is the maximum over the rows
-// indices[indptr[m]:indptr[m + 1]] of the source, element by element.
+// indices[indptr[m]:indptr[m + 1]] of the source, element by element. gather_max_bins is the same
+// from maps (N, D, h, w), whose cells are the rows, to the bins of regions (K, D, bins): a block is
+// transposed as it is copied, and the output of a region while it is in the first cache. To
+// transpose all of the output and of its gradient takes longer than the rest together.
 //
 // Both passes go through all rows for a block of columns before they take the next: that part of
 // the source (and of its gradient) then stays in the second cache. It is copied first, so that its
@@ -25,6 +28,11 @@ struct Rows {
   const int64_t* indptr;
   const int64_t* indices;
   int64_t count, columns;  // rows, and columns of the source
+};
+
+// Maps (count, columns, cells), whose cells are the rows of the source.
+struct Maps {
+  int64_t count, columns, cells;
 };
 
 #define MMSEG_EXT_KERNELS "gather_max_kernels.h"
@@ -125,10 +133,73 @@ at::Tensor gather_max_backward(const at::Tensor& gradient, const at::Tensor& sou
   return sum;
 }
 
+Maps maps_of(const at::Tensor& input) {
+  return {input.size(0), input.size(1), input.size(2) * input.size(3)};
+}
+
+Rows bins_of(const at::Tensor& indptr, const at::Tensor& indices, const Maps& maps, int64_t bins) {
+  const Rows rows = rows_of(indptr, indices, maps.count * maps.cells, maps.columns);
+  TORCH_CHECK_VALUE(bins > 0 && rows.count % bins == 0, "indptr has ", rows.count,
+                    " rows, which are not whole regions of ", bins, " bins.");
+  return rows;
+}
+
+// input (N, D, h, w), indptr (K * bins + 1,), indices (nnz,) int64, all contiguous -> (K, D, bins)
+at::Tensor gather_max_bins(const at::Tensor& input, const at::Tensor& indptr,
+                           const at::Tensor& indices, int64_t bins) {
+  if (at::isReducedFloatingType(input.scalar_type()))
+    return gather_max_bins(input.to(at::kFloat), indptr, indices, bins).to(input.scalar_type());
+  const Maps maps = maps_of(input);
+  const Rows rows = bins_of(indptr, indices, maps, bins);
+  at::Tensor output = at::empty({rows.count / bins, rows.columns, bins}, input.options());
+  prefer_huge_pages(output.data_ptr(), output.nbytes());
+  AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "gather_max_bins", [&] {
+    const auto* from = input.data_ptr<scalar_t>();
+    auto* to = output.data_ptr<scalar_t>();
+    const int64_t count = maps.count * maps.cells;
+    const auto block = [&](int64_t first, int64_t width, scalar_t* copy) {
+      scalar_t* tile = copy + count * width;
+      MMSEG_EXT_CALL(maps_to_block, from, maps, first, width, copy);
+      MMSEG_EXT_CALL(forward_bins, copy, rows, bins, first, width, tile, to);
+    };
+    for_each_block<scalar_t>(rows.columns, count + bins, block);
+  });
+  return output;
+}
+
+// gradient (K, D, bins) -> gradient with respect to the input
+at::Tensor gather_max_bins_backward(const at::Tensor& gradient, const at::Tensor& input,
+                                    const at::Tensor& indptr, const at::Tensor& indices) {
+  if (at::isReducedFloatingType(input.scalar_type()))
+    return gather_max_bins_backward(gradient.to(at::kFloat), input.to(at::kFloat), indptr, indices)
+        .to(input.scalar_type());
+  const Maps maps = maps_of(input);
+  const int64_t bins = gradient.size(2);
+  const Rows rows = bins_of(indptr, indices, maps, bins);
+  const at::Tensor sum = at::empty_like(input);
+  AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "gather_max_bins_backward", [&] {
+    const auto* from = input.data_ptr<scalar_t>();
+    const auto* received = gradient.data_ptr<scalar_t>();
+    auto* to = sum.data_ptr<scalar_t>();
+    const int64_t count = maps.count * maps.cells;
+    const auto block = [&](int64_t first, int64_t width, scalar_t* copy) {
+      scalar_t *added = copy + count * width, *tile = added + count * width;
+      MMSEG_EXT_CALL(maps_to_block, from, maps, first, width, copy);
+      std::fill_n(added, count * width, scalar_t(0));
+      MMSEG_EXT_CALL(backward_bins, copy, received, rows, bins, first, width, tile, added);
+      MMSEG_EXT_CALL(block_to_maps, added, maps, first, width, to);
+    };
+    for_each_block<scalar_t>(rows.columns, 2 * count + bins, block);
+  });
+  return sum;
+}
+
 }  // namespace
 }  // namespace mmseg_ext
 
 TORCH_LIBRARY_IMPL(mmseg_ext, CPU, m) {
   m.impl("gather_max", mmseg_ext::gather_max);
   m.impl("gather_max_backward", mmseg_ext::gather_max_backward);
+  m.impl("gather_max_bins", mmseg_ext::gather_max_bins);
+  m.impl("gather_max_bins_backward", mmseg_ext::gather_max_bins_backward);
 }
