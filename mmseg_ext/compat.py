@@ -273,3 +273,11 @@ def prepare_distributed(cfg: Any) -> None:
         # of the interpreter. One that still waits for it when the interpreter ends aborts the
         # process (about 1 run in 10 with torch 2.13), so the lock is left to it for a moment.
         atexit.register(time.sleep, 0.1)
+
+
+def is_compiling() -> bool:
+    """Whether ``torch.compile`` is looking at the code, which then cannot ask for values."""
+    import torch
+    if hasattr(torch, 'compiler') and hasattr(torch.compiler, 'is_compiling'):  # torch 2.1
+        return torch.compiler.is_compiling()
+    return torch._dynamo.is_compiling()

@@ -360,3 +360,13 @@ def test_single_process_joins_nothing(no_gpu, joined):
 def test_launchers_that_need_a_gpu_are_named(no_gpu, joined):
     with pytest.raises(ValueError, match="launcher 'slurm' needs a GPU .*tools/dist_train.sh"):
         compat.prepare_distributed(Config(dict(launcher='slurm')))
+
+
+def test_code_knows_that_it_is_compiled():
+
+    def plus_one_if_compiled(x):
+        return x + compat.is_compiling()
+
+    compiled = torch.compile(plus_one_if_compiled, backend='eager', fullgraph=True)
+    assert plus_one_if_compiled(torch.zeros(1)) == 0
+    assert compiled(torch.zeros(1)) == 1

@@ -8,10 +8,15 @@ from .library import extension_loaded
 from .region_geometry import label_counts, region_geometry, region_grid_masks
 from .region_set import RegionSet
 from .region_to_pixel import region_to_pixel, transpose_index
+from .semantic_edge_distance import semantic_edge_distance
+from .semantic_edge_features import semantic_edge_features
+from .semantic_edges import semantic_edges
+from .sobel import sobel
 
 __all__ = [
     'RegionSet', 'bootstrapped_cross_entropy', 'extension_loaded', 'free_form_roi_pool',
     'gather_max', 'grouped_cross_entropy', 'hard_pixel_mask', 'hierarchical_regions',
     'label_counts', 'region_geometry', 'region_grid_masks', 'region_to_pixel',
-    'select_hard_pixels', 'transpose_index'
+    'select_hard_pixels', 'semantic_edge_distance', 'semantic_edge_features', 'semantic_edges',
+    'sobel', 'transpose_index'
 ]

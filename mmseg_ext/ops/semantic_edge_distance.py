@@ -1,0 +1,231 @@
+"""How far a prediction is from the truth in the embeddings of a semantic edge network."""
+from typing import List, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import library
+from .bootstrapped_cross_entropy import accumulation_dtype, empty_gradient
+from .semantic_edge_features import (
+    Layer,
+    check_layers,
+    look_up,
+    one_hot,
+    semantic_edge_features,
+)
+
+
+def semantic_edge_distance(logits: Tensor,
+                           labels: Tensor,
+                           layers: Sequence[Layer],
+                           factors: Sequence[float],
+                           *,
+                           pixel_weight: Optional[Tensor] = None,
+                           activated: bool = True,
+                           reduction: str = 'sum',
+                           ignore_index: int = 255,
+                           implementation: Optional[str] = None) -> Tensor:
+    r"""Compare softmax(logits) and labels by the features that a frozen network has for them.
+
+    .. math:: d_p = \sum_l f_l \sum_d |\hat\psi_{l, d, p} - \psi^*_{l, d, p}|
+
+    at each pixel p with a label; ignored pixels are 0 in both maps and have no distance. Source:
+    Eq. 4 and 5 of `SEMEDA: Enhancing Segmentation Precision with Semantic Edge Aware Loss
+    <https://doi.org/10.1016/j.patcog.2020.107557>`_, with factors where it has lambdas.
+
+    The gradient is computed together with the value and is all that is kept: no feature map
+    outlives the call, and those of the labels are gone before the gradient is computed. Layers
+    behind the last whose factor is not 0 are not evaluated.
+
+    Args:
+        logits (Tensor): (N, C, H, W); float32, float64, float16 or bfloat16.
+        labels (Tensor): (N, H, W), classes 0 to C - 1 or ``ignore_index``.
+        layers (Sequence[tuple[Tensor, Tensor]]): As of ``semantic_edge_features``. They get no
+            gradient.
+        factors (Sequence[float]): f, one for each layer.
+        pixel_weight (Tensor, optional): Factor of each pixel's distance, (N, H, W). It gets no
+            gradient. Defaults to None: 1.
+        activated (bool): Whether features are compared after ReLU and softmax. Defaults to True.
+        reduction (str): ``'sum'`` over all pixels, or ``'none'``. Defaults to ``'sum'``.
+        ignore_index (int): Label of the pixels that do not count. Defaults to 255.
+        implementation (str, optional): ``'cpp'`` (CPU) or ``'reference'``, the plain way: the
+            network on both maps, with autograd. None for the fastest that the device has.
+
+    Returns:
+        Tensor: A scalar, or (N, H, W); float32 for half precision.
+
+    Raises:
+        ValueError: If shapes do not fit, an option is unknown or, on a CPU, a label is no class.
+        RuntimeError: If ``implementation`` is asked for and is not there.
+    """
+    _check(logits, labels, layers, factors, pixel_weight, reduction)
+    which = library.choose(implementation, logits, has_triton=False)
+    dtype = accumulation_dtype(logits)
+    layers = [(weight.detach().to(dtype), bias.detach().to(dtype)) for weight, bias in layers]
+    if pixel_weight is not None:
+        pixel_weight = pixel_weight.detach().to(dtype)
+    if which == 'cpp' or (implementation is None and logits.is_cuda):
+        weights, biases = zip(*layers)
+        reduced = reduction == 'sum'
+        with_gradient = reduced and torch.is_grad_enabled() and logits.requires_grad
+        distance, _ = torch.ops.mmseg_ext.semantic_edge_distance(
+            logits, labels, pixel_weight if reduced else None, weights, biases, factors, activated,
+            ignore_index, reduced, with_gradient)
+        if reduced:
+            return distance
+    else:
+        distance = reference(logits, labels, layers, factors, activated, ignore_index)
+    if pixel_weight is not None:
+        distance = distance * pixel_weight
+    return distance.sum() if reduction == 'sum' else distance
+
+
+def reference(logits: Tensor, labels: Tensor, layers: Sequence[Layer], factors: Sequence[float],
+              activated: bool, ignore_index: int) -> Tensor:
+    """Run the network on both maps, with autograd: the distance of each pixel, (N, H, W)."""
+    valid = (labels != ignore_index)[:, None]
+    truth = one_hot(labels, logits.size(1), ignore_index, layers[0][0].dtype)
+    # before the softmax, whose gradient at an ignored NaN would be NaN
+    logits = logits.to(truth.dtype).masked_fill(~valid, 0)
+    maps = [logits.softmax(dim=1) * valid, truth]
+    features = [semantic_edge_features(map, layers, activated=activated) for map in maps]
+    return sum(factor * (ours - theirs).abs().sum(dim=1) * valid[:, 0]
+               for factor, ours, theirs in zip(factors, *features))
+
+
+# ---------------------------------------------------------------- layer by layer
+
+
+def layerwise(logits: Tensor, labels: Tensor, pixel_weight: Optional[Tensor],
+              weights: List[Tensor], biases: List[Tensor], factors: List[float], activated: bool,
+              ignore_index: int, reduced: bool, with_gradient: bool) -> Tuple[Tensor, Tensor]:
+    """Give the distance and its gradient with PyTorch's kernels, keeping little on the way.
+
+    Returns:
+        tuple[Tensor, Tensor]: The weighted sum of the distances of all pixels (if ``reduced``) or
+        the map of them, without weights; and the gradient of the sum with respect to the logits,
+        empty if not ``with_gradient``.
+    """
+    valid = labels != ignore_index
+    with torch.autocast(logits.device.type, enabled=False):
+        probabilities = logits.to(accumulation_dtype(logits)).softmax(dim=1)
+        probabilities = probabilities.masked_fill_(~valid[:, None], 0)
+        distance, outputs, signs = _compare(probabilities, labels, weights, biases, factors,
+                                            activated, ignore_index)
+        weight = valid if pixel_weight is None else pixel_weight * valid
+        value = (distance * weight).sum() if reduced else distance * valid
+        if not with_gradient:
+            return value, logits.new_empty(0)
+        gradient = torch.zeros_like(distance[:, None])
+        for i in reversed(range(len(signs))):
+            own = signs.pop().mul_(weight[:, None]).mul_(factors[i])
+            output, is_softmax = outputs.pop(), i == len(weights) - 1
+            if activated:
+                change = _activate_backward(gradient + own, output, is_softmax)
+            else:
+                change = _activate_backward(gradient, output, is_softmax) + own
+            gradient = F.conv_transpose2d(change, weights[i], padding=1)
+        # where a pixel is ignored its probabilities are 0, and so is its gradient
+        return value, empty_gradient(logits).copy_(
+            _activate_backward(gradient, probabilities, is_softmax=True))
+
+
+def _compare(maps: Tensor, labels: Tensor, weights: List[Tensor], biases: List[Tensor],
+             factors: List[float], activated: bool,
+             ignore_index: int) -> Tuple[Tensor, List[Tensor], List[Tensor]]:
+    """Go through the layers with both maps, up to the last that counts.
+
+    Returns:
+        tuple: The distance of each pixel, (N, H, W); and of each layer the output for ``maps`` and
+        the signs of the differences.
+    """
+    distance, outputs, signs = torch.zeros_like(maps[:, 0]), [], []
+    used = 1 + max((i for i, factor in enumerate(factors) if factor != 0), default=-1)
+    for i in range(used):
+        ours = F.conv2d(maps, weights[i], biases[i], padding=1)
+        truth = look_up(labels, weights[i], biases[i], ignore_index) if i == 0 else F.conv2d(
+            truth, weights[i], biases[i], padding=1)  # noqa: F821
+        before = ours, truth
+        maps, truth = (_activate(map, i == len(weights) - 1) for map in before)
+        difference = maps - truth if activated else torch.sub(*before)
+        distance += factors[i] * difference.abs().sum(dim=1)
+        outputs.append(maps)
+        signs.append(difference.sign_())
+    return distance, outputs, signs
+
+
+def _activate(before: Tensor, is_softmax: bool) -> Tensor:
+    return before.softmax(dim=1) if is_softmax else before.relu()
+
+
+def _activate_backward(gradient: Tensor, output: Tensor, is_softmax: bool) -> Tensor:
+    if is_softmax:
+        return output * (gradient - (gradient * output).sum(dim=1, keepdim=True))
+    return gradient * (output > 0)
+
+
+class _Distance(torch.autograd.Function):
+    """Autograd over the op: its gradient is there, or it is called again for a map's."""
+
+    @staticmethod
+    def forward(ctx, logits, labels, pixel_weight, *options):
+        with torch._C._AutoDispatchBelowAutograd():
+            value, gradient = torch.ops.mmseg_ext.semantic_edge_distance(
+                logits, labels, pixel_weight, *options)
+        ctx.options = options
+        reduced = options[-2]
+        ctx.save_for_backward(*(gradient, ) if reduced else (logits, labels))
+        ctx.mark_non_differentiable(gradient)
+        return value, gradient
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, received, unused):
+        if ctx.options[-2]:
+            gradient, = ctx.saved_tensors
+            gradient = gradient * received.to(gradient.dtype)
+        else:
+            logits, labels = ctx.saved_tensors
+            _, gradient = torch.ops.mmseg_ext.semantic_edge_distance(
+                logits, labels, received.contiguous(), *ctx.options[:-2], True, True)
+        return (gradient, ) + (None, ) * (2 + len(ctx.options))
+
+
+def _fake(logits, labels, pixel_weight, weights, biases, factors, activated, ignore_index, reduced,
+          with_gradient):
+    dtype = accumulation_dtype(logits)
+    value = logits.new_empty(() if reduced else labels.shape, dtype=dtype)
+    return value, empty_gradient(logits) if with_gradient else logits.new_empty(0)
+
+
+library.define(
+    'semantic_edge_distance',
+    '(Tensor logits, Tensor labels, Tensor? pixel_weight, Tensor[] weights, Tensor[] biases, '
+    'float[] factors, bool activated, int ignore_index, bool reduced, bool with_gradient) '
+    '-> (Tensor, Tensor)',
+    fake=_fake)
+library.LIBRARY.impl('semantic_edge_distance', layerwise, 'CUDA')
+library.LIBRARY.impl('semantic_edge_distance', _Distance.apply, 'Autograd')
+
+
+def _check(logits: Tensor, labels: Tensor, layers: Sequence[Layer], factors: Sequence[float],
+           pixel_weight: Optional[Tensor], reduction: str) -> None:
+    check_layers(layers)
+    if reduction not in ('sum', 'none'):
+        raise ValueError(f"reduction must be 'sum' or 'none', got {reduction!r}.")
+    if len(factors) != len(layers):
+        raise ValueError(f'factors must be one number for each of the {len(layers)} layers, got '
+                         f'{factors}.')
+    if logits.ndim != 4 or labels.shape != (logits.size(0), *logits.shape[2:]):
+        raise ValueError('logits must be (N, C, H, W) and labels (N, H, W) with the same N, H and '
+                         f'W, got {tuple(logits.shape)} and {tuple(labels.shape)}.')
+    if logits.size(1) != layers[0][0].size(1):
+        raise ValueError(f'The logits have {logits.size(1)} classes, the network was made for '
+                         f'{layers[0][0].size(1)}.')
+    if not logits.is_floating_point() or labels.is_floating_point() or labels.is_complex():
+        raise ValueError('logits must be floating-point and labels integer tensors, got '
+                         f'{logits.dtype} and {labels.dtype}.')
+    if pixel_weight is not None and pixel_weight.shape != labels.shape:
+        raise ValueError(f'pixel_weight must be (N, H, W), {tuple(labels.shape)}, got '
+                         f'{tuple(pixel_weight.shape)}.')

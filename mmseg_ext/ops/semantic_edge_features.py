@@ -1,0 +1,143 @@
+"""Embeddings of label maps, hard or soft, in a small network that detects semantic edges."""
+from typing import List, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmseg_ext.compat import is_compiling
+
+from .bootstrapped_cross_entropy import wrong_label
+
+#: The weight (out, in, 3, 3) and the bias (out,) of a convolution.
+Layer = Tuple[Tensor, Tensor]
+
+
+def semantic_edge_features(maps: Tensor,
+                           layers: Sequence[Layer],
+                           ignore_index: int = 255,
+                           activated: bool = True) -> List[Tensor]:
+    r"""Compute the feature maps of a network of 3x3 convolutions on a map of labels.
+
+    The embeddings :math:`\psi_1, ..., \psi_L` of `SEMEDA: Enhancing Segmentation Precision with
+    Semantic Edge Aware Loss <https://doi.org/10.1016/j.patcog.2020.107557>`_ (sections 3.2, 3.4):
+    ReLU after each convolution but the last, which has a softmax. A map of C probabilities is
+    convolved; a map of labels means the same as its one-hot map, but its first layer is looked up
+    in the weights, so that no map of C channels is made. Beyond the image and at ignored pixels all
+    classes are 0.
+
+    Shapes: N images, C classes, L layers, D_l channels of layer l.
+
+    Args:
+        maps (Tensor): Probabilities, (N, C, H, W), 0 at ignored pixels; or integer labels,
+            (N, H, W).
+        layers (Sequence[tuple[Tensor, Tensor]]): Weight (D_l, D_{l-1}, 3, 3) and bias (D_l,) of
+            each layer; D_0 is C.
+        ignore_index (int): Label without a class. Defaults to 255.
+        activated (bool): Whether the maps are taken after ReLU and softmax (what the paper calls
+            the embeddings is not said) or before them. Defaults to True.
+
+    Returns:
+        list[Tensor]: (N, D_l, H, W) for each layer, of the type of the weights.
+
+    Raises:
+        ValueError: If the shapes do not fit or, on a CPU, a label is neither a class nor
+            ``ignore_index`` (a GPU asserts).
+    """
+    check_layers(layers)
+    features = []
+    for number, (weight, bias) in enumerate(layers):
+        if number == 0 and maps.ndim == 3:
+            before = look_up(maps, weight, bias, ignore_index)
+        elif maps.ndim == 4 and maps.size(1) == weight.size(1):
+            before = F.conv2d(maps, weight, bias, padding=1)
+        else:
+            raise ValueError(
+                f'maps must be labels (N, H, W) or probabilities (N, {weight.size(1)}, H, W), as '
+                f'the first layer has {weight.size(1)} input channels; got {tuple(maps.shape)}.')
+        maps = before.relu() if number < len(layers) - 1 else before.softmax(dim=1)
+        features.append(maps if activated else before)
+    return features
+
+
+def look_up(labels: Tensor, weight: Tensor, bias: Tensor, ignore_index: int) -> Tensor:
+    """Convolve the one-hot map of some labels without making it.
+
+    Args:
+        labels (Tensor): Integers, (N, H, W).
+        weight (Tensor): (D, C, 3, 3).
+        bias (Tensor): (D,).
+        ignore_index (int): Label without a class.
+
+    Returns:
+        Tensor: (N, D, H, W), in the memory format channels last.
+
+    Raises:
+        ValueError: If the labels are no integers (N, H, W) or, on a CPU, one of them is no class.
+    """
+    if labels.ndim != 3 or labels.is_floating_point() or labels.is_complex():
+        raise ValueError('labels must be an integer tensor (N, H, W), got '
+                         f'{labels.dtype} {tuple(labels.shape)}.')
+    (height, width), (channels, classes) = labels.shape[1:], weight.shape[:2]
+    labels = labels.long()
+    known = labels != ignore_index
+    check_labels(labels, known, classes, ignore_index)
+    if labels.numel() == 0:
+        return bias.expand(len(labels), height, width, channels).permute(0, 3, 1, 2)
+    # C stands for no class: its weights are 0
+    labels = F.pad(labels.where(known, labels.new_full((), classes)), (1, 1, 1, 1), value=classes)
+    tables = F.pad(weight.permute(2, 3, 1, 0), (0, 0, 0, 1))  # (3, 3, C + 1, D)
+    table = torch.arange(0, 9 * (classes + 1), classes + 1, device=labels.device)
+    rows = labels.unfold(1, 3, 1).unfold(2, 3, 1).flatten(3) + table  # (N, H, W, 9)
+    total = F.embedding_bag(rows.flatten(0, 2), tables.flatten(0, 2), mode='sum') + bias
+    return total.view(len(labels), height, width, channels).permute(0, 3, 1, 2)
+
+
+def one_hot(labels: Tensor, num_classes: int, ignore_index: int, dtype: torch.dtype) -> Tensor:
+    """Make the map of a channel for each class, for where a gradient with respect to weights is
+    asked for: that of a convolution takes less time than that of a look-up.
+
+    Args:
+        labels (Tensor): Integers, (N, H, W).
+        num_classes (int): C.
+        ignore_index (int): Label without a class.
+        dtype (torch.dtype): Type of the map.
+
+    Returns:
+        Tensor: (N, C, H, W), 1 for the class of a pixel, else 0.
+
+    Raises:
+        ValueError: On a CPU, if a label is neither a class nor ``ignore_index``.
+    """
+    known = labels != ignore_index
+    check_labels(labels, known, num_classes, ignore_index)
+    index = labels.where(known, labels.new_zeros(())).long()[:, None]
+    size = (len(labels), num_classes, *labels.shape[1:])
+    maps = torch.zeros(size, dtype=dtype, device=labels.device)
+    return maps.scatter_(1, index, known[:, None].to(dtype))
+
+
+def check_labels(labels: Tensor, known: Tensor, classes: int, ignore_index: int) -> None:
+    """Refuse labels that are no class, on a CPU: on a GPU the answer would be waited for.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    if labels.device.type == 'cpu' and not is_compiling():
+        wrong = known & ((labels < 0) | (labels >= classes))
+        if wrong.any():
+            raise ValueError(wrong_label(labels[wrong][0], classes, ignore_index))
+
+
+def check_layers(layers: Sequence[Layer]) -> None:
+    """Refuse layers that do not fit each other.
+
+    Raises:
+        ValueError: If so.
+    """
+    shapes = [tuple(weight.shape) for weight, _ in layers]
+    fit = all(len(shape) == 4 and shape[2:] == (3, 3) and bias.shape == shape[:1]
+              for shape, (_, bias) in zip(shapes, layers))
+    if not layers or not fit or any(a[0] != b[1] for a, b in zip(shapes, shapes[1:])):
+        raise ValueError('layers must be weights (D, C, 3, 3) and biases (D,), each with as many '
+                         f'input channels as the one before has outputs; got weights {shapes}.')

@@ -1,0 +1,80 @@
+"""Which pixels lie at the boundary of a semantic region."""
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from . import library
+
+library.define(
+    'semantic_edges',
+    '(Tensor labels, int ignore_index) -> Tensor',
+    fake=lambda labels, ignore_index: torch.empty_like(labels, dtype=torch.bool),
+    triton='semantic_edges.forward')
+
+#: Types of labels that the kernels read; others are converted.
+READABLE = (torch.uint8, torch.int16, torch.int32, torch.int64)
+#: From a pixel to half of its neighbours (down, right): as many pairs as there are, each once.
+NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))
+
+
+def semantic_edges(labels: Tensor,
+                   ignore_index: int = 255,
+                   *,
+                   implementation: Optional[str] = None) -> Tensor:
+    """Find the pixels that have a neighbour of another label.
+
+    E* of `SEMEDA: Enhancing Segmentation Precision with Semantic Edge Aware Loss
+    <https://doi.org/10.1016/j.patcog.2020.107557>`_, section 3.3: a pixel is an edge unless all of
+    its 8 neighbours carry its label. So a boundary is two pixels wide, one on each side. The paper
+    leaves open what is at the border of the image and beside pixels without a label: here neither
+    pixels outside of the image nor ignored ones count as neighbours.
+
+    Args:
+        labels (Tensor): Integers, (N, H, W).
+        ignore_index (int): Label of the pixels that are neither edges nor neighbours. Defaults
+            to 255.
+        implementation (str, optional): ``'cpp'`` (CPU), ``'triton'`` (CUDA) or ``'reference'``;
+            None for the fastest that the device has.
+
+    Returns:
+        Tensor: Bool, (N, H, W).
+
+    Raises:
+        ValueError: If the labels are not three-dimensional or no integers.
+        RuntimeError: If ``implementation`` is asked for and is not there.
+
+    Note:
+        The labels need not be classes: the edges of a map of instances or regions are found as
+        well. ``GenerateEdge`` of mmseg is something else: it marks one side of a boundary, dilated.
+
+    Example:
+        >>> semantic_edges(torch.tensor([[[0, 0, 0, 1, 255]]]))
+        tensor([[[False, False,  True,  True, False]]])
+    """
+    if labels.ndim != 3 or labels.is_floating_point() or labels.is_complex():
+        raise ValueError('labels must be an integer tensor (N, H, W), got '
+                         f'{labels.dtype} {tuple(labels.shape)}.')
+    which = library.choose(implementation, labels)
+    labels = (labels if labels.dtype in READABLE else labels.long()).contiguous()
+    if which == 'reference':
+        return reference(labels, ignore_index)
+    if which == 'triton' and labels.device.type == 'cpu':  # its interpreter: no device's kernels
+        from .triton import semantic_edges as kernels
+        return kernels.forward(labels, ignore_index)
+    return torch.ops.mmseg_ext.semantic_edges(labels, ignore_index)
+
+
+def reference(labels: Tensor, ignore_index: int) -> Tensor:
+    """Compare pairs of neighbours in plain PyTorch (arguments as ``semantic_edges``)."""
+    height, width = labels.shape[1:]
+    known = labels.long() != ignore_index  # to uint8 labels, 256 would be 0
+    edges = torch.zeros_like(known)
+    for down, right in NEIGHBOURS:
+        left = max(-right, 0)
+        here = (..., slice(height - down), slice(left, width - max(right, 0)))
+        there = (..., slice(down, height), slice(left + right, width - left))
+        differ = (labels[here] != labels[there]) & known[here] & known[there]
+        edges[here] |= differ
+        edges[there] |= differ
+    return edges
