@@ -10,6 +10,8 @@ from mmseg.registry import DATASETS
 
 from mmseg_ext.datasets import (
     CamVidDataset,
+    FASSEGDataset,
+    HELENDataset,
     LabelMeFacadeDataset,
     SIFTFlowDataset,
     SUNRGBDDataset,
@@ -50,6 +52,22 @@ def labelme_facade_item(device: str, small: bool = False) -> Case:
     num_values = len(LabelMeFacadeDataset.METAINFO['classes'])
     return _loading_case('LabelMeFacadeDataset', 'images/train', 'labels/train', num_values, small,
                          size=(288, 384))
+
+
+@benchmark('HELENDataset')
+def helen_item(device: str, small: bool = False) -> Case:
+    """Loading an image and its label map with the check of the values, against mmseg without."""
+    num_values = len(HELENDataset.METAINFO['classes'])
+    return _loading_case('HELENDataset', 'images/train', 'labels/train', num_values, small,
+                         size=(512, 384))
+
+
+@benchmark('FASSEGDataset')
+def fasseg_item(device: str, small: bool = False) -> Case:
+    """Loading an image and its label map with the check of the values, against mmseg without."""
+    num_values = len(FASSEGDataset.METAINFO['classes'])
+    return _loading_case('FASSEGDataset', 'images/train', 'labels/train', num_values, small,
+                         size=(384, 280))
 
 
 @benchmark('ScenesDataset')

@@ -1,4 +1,6 @@
 from .camvid_dataset import CamVidDataset
+from .fasseg_dataset import FASSEGDataset
+from .helen_dataset import HELENDataset
 from .label_me_facade_dataset import LabelMeFacadeDataset
 from .scenes_dataset import ScenesDataset
 from .sift_flow_dataset import SIFTFlowDataset
@@ -6,5 +8,6 @@ from .sunrgbd_dataset import SUNRGBDDataset
 from .transforms import *  # noqa: F401,F403
 
 __all__ = [
-    'CamVidDataset', 'LabelMeFacadeDataset', 'SIFTFlowDataset', 'SUNRGBDDataset', 'ScenesDataset'
+    'CamVidDataset', 'FASSEGDataset', 'HELENDataset', 'LabelMeFacadeDataset', 'SIFTFlowDataset',
+    'SUNRGBDDataset', 'ScenesDataset'
 ]

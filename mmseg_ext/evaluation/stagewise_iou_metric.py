@@ -7,6 +7,8 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
+from .confusion import confusion_matrix
+
 
 @METRICS.register_module()
 class StagewiseIoUMetric(IoUMetric):
@@ -75,14 +77,7 @@ class StagewiseIoUMetric(IoUMetric):
         Raises:
             ValueError: If a label is neither a class nor ``ignore_index``.
         """
-        valid = label != ignore_index
-        label = label[valid].long()
-        if label.numel() and not 0 <= label.min() <= label.max() < num_classes:
-            raise ValueError(
-                f'A label map holds the values {label.min()} to {label.max()}, but labels must be '
-                f'0 to {num_classes - 1} or {ignore_index} (ignored).')
-        cells = torch.bincount(label * num_classes + pred[valid], minlength=num_classes**2)
-        return cells.view(num_classes, num_classes).cpu()
+        return confusion_matrix(pred, label, num_classes, ignore_index)
 
     def compute_metrics(self, results: List[Tensor]) -> Dict[str, float]:
         """Turn counts into metrics and print the tables.

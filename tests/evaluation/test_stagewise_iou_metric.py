@@ -59,7 +59,7 @@ def test_calculate_of_an_all_ignored_map_is_zero():
 
 
 def test_a_label_outside_the_classes_is_named():
-    with pytest.raises(ValueError, match='values 0 to 7, but labels must be 0 to 2 or 255'):
+    with pytest.raises(ValueError, match='label map holds the value 7, but classes are 0 to 2'):
         StagewiseIoUMetric.calculate(torch.zeros(1, 2).long(), torch.tensor([[0, 7]]), 3, 255)
 
 

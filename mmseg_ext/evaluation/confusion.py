@@ -1,0 +1,41 @@
+"""What the metrics count."""
+import torch
+from torch import Tensor
+
+
+def confusion_matrix(pred: Tensor, label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """Count the pixels of an image by true and predicted class.
+
+    Args:
+        pred (Tensor): Predicted classes, (H, W), integers.
+        label (Tensor): True classes, (H, W), integers.
+        num_classes (int): C.
+        ignore_index (int): Label of the pixels that do not count.
+
+    Returns:
+        Tensor: (C, C) int64 on the CPU: rows are true classes.
+
+    Raises:
+        ValueError: If the sizes differ, or a value is no class.
+    """
+    if pred.shape != label.shape:
+        raise ValueError(
+            f'A prediction has the shape {tuple(pred.shape)}, its label map {tuple(label.shape)}, '
+            'but they must be equal: put LoadAnnotations behind Resize in the test pipeline, so '
+            'that the label map keeps the size of the file.')
+    valid = label != ignore_index
+    pred, label = pred[valid].long(), label[valid].long()
+    for values, what, advice in (
+        (pred, 'A prediction', 'the num_classes of the model'),
+        (label, 'A label map', f'the classes of the data set (ignored: {ignore_index})')):
+        wrong = values[(values < 0) | (values >= num_classes)]
+        if wrong.numel():
+            raise ValueError(f'{what} holds the value {wrong[0]}, but classes are 0 to '
+                             f'{num_classes - 1}: check {advice}.')
+    cells = torch.bincount(label * num_classes + pred, minlength=num_classes**2)
+    return cells.view(num_classes, num_classes).cpu()
+
+
+def per_cent(value: Tensor) -> float:
+    """A share as the tables have it."""
+    return round(100 * float(value), 2)
