@@ -37,6 +37,47 @@ TABLE_1 = [(depth, *row) for depth in (50, 101)
                        (8, 5, 6, 200), (8, 5, 12, 392), (8, 7, 6, 296))]
 TABLE_3 = TABLE_1 + [(152, *row) for _, *row in TABLE_1[:7]] + [(50, 8, 5, 18, 584),
                                                                 (50, 8, 7, 12, 584)]
+# SEMEDA paper: a config with cross entropy alone, the one with a loss beside it, that loss.
+XCEPTION = {19: 'x71-d16_1xb2-40k_cityscapes-321x321', 21: 'x71-d16_1xb4-40k_voc12aug-321x321'}
+SOBEL = {'05': 0.5, '1': 1, '2': 2, '4': 4}
+LAMBDAS = {'05-05-05': (0.5, 0.5, 0.5), '1-05-0': (1, 0.5, 0), '05-1-0': (0.5, 1, 0),
+           '1-05-025': (1, 0.5, 0.25), '1-1-0': (1, 1, 0), '2-4-0': (2, 4, 0), '4-2-0': (4, 2, 0),
+           '4-4-0': (4, 4, 0)}
+BEST = {19: '4-2-0', 21: '2-4-0', 11: '2-4-0', 6: '2-4-0'}
+
+
+def sobel(weight):
+    return dict(type='SobelEdgeLoss', loss_weight=weight)
+
+
+def semeda(num_classes, weights):
+    return dict(type='SEMEDALoss', num_classes=num_classes, layer_weights=weights)
+
+
+SEMEDA_TABLE_1 = [
+    (f'deeplabv3plus_{rest}', f'deeplabv3plus-{name}_{rest}', loss)
+    for classes, rest in XCEPTION.items()
+    for name, loss in [(f'sobel-{name}', sobel(weight)) for name, weight in SOBEL.items()]
+    + [(f'semeda-{name}', semeda(classes, weights)) for name, weights in LAMBDAS.items()]]
+SEMEDA_TABLES_4_TO_6 = [
+    (f'{model}_{rest}', f'{model}-semeda-{BEST[classes]}_{rest}',
+     semeda(classes, LAMBDAS[BEST[classes]]))
+    for model, classes, rest in [
+        ('deeplabv2', 19, 'r101-d8_1xb6-40k_cityscapes-321x321'),
+        ('deeplabv2', 21, 'r101-d8_1xb6-40k_voc12aug-321x321'),
+        ('deeplabv2', 19, 'r101-coco-d8_1xb6-40k_cityscapes-321x321'),
+        ('deeplabv2', 21, 'r101-coco-d8_1xb6-40k_voc12aug-321x321'),
+        ('deeplabv3plus', 19, 'r101-d16_1xb2-40k_cityscapes-321x321'),
+        ('deeplabv3plus', 21, 'r101-d16_1xb4-40k_voc12aug-321x321'),
+        ('deeplabv3plus', 11, 'x71-d16_1xb6-20k_helen-321x321'),
+        ('deeplabv3plus', 6, 'x71-d16_1xb6-20k_fasseg-321x321')]]
+SEMEDA_ON_A_CPU = [
+    (f'deeplabv3plus_{rest}', f'deeplabv3plus-{name}_{rest}', loss)
+    for name, rest, loss in [
+        ('sobel', 'r18-w32-d16_1xb8-800_camvid-180x240', sobel(4)),
+        ('semeda', 'r18-w32-d16_1xb8-800_camvid-180x240', semeda(11, (4, 2, 0))),
+        ('semeda', 'r18-w32-d16_1xb4-800_fasseg-256x256', semeda(6, (2, 4, 0)))]]
+EDGES = sorted((CONFIGS / 'semeda').glob('edges_*.py'))
 
 read_once = functools.lru_cache(maxsize=None)(Config.fromfile)
 
@@ -62,6 +103,8 @@ def read_bootstrapping(name):
 def narrow(cfg):
     """Keep what a config composes, with fewer channels: the tests need not train a VGG-16."""
     width = 4
+    if cfg.model.type == 'SemanticEdgeDetector':  # small as it is
+        return cfg
     model, backbone, head = cfg.model, cfg.model.backbone, cfg.model.decode_head
     if backbone.type == 'VGG':
         backbone.base_channels = width
@@ -72,15 +115,20 @@ def narrow(cfg):
             head.channels = width
             if isinstance(head.loss_decode.get('class_weight'), str):  # a file made from the data
                 head.loss_decode.class_weight = [1.] * head.num_classes
-    else:  # a ResNet
-        backbone.update(base_channels=width, stem_channels=width)
+    else:
+        if backbone.type == 'Xception':
+            backbone.base_channels = width // 2
+        else:  # a ResNet
+            backbone.update(base_channels=width, stem_channels=width)
         top_channels = width * (8 if backbone.depth < 50 else 32)
         heads = [(head, top_channels)]
-        if 'auxiliary_head' in model:
+        if model.get('auxiliary_head'):
             heads.append((model.auxiliary_head, top_channels // 2))
         for one, channels in heads:
             one.in_channels = channels
-            one.update({key: width for key in ('channels', 'hidden_channels') if key in one})
+            few = dict(channels=width, hidden_channels=width, c1_channels=width,
+                       c1_in_channels=top_channels // 8)
+            one.update({key: value for key, value in few.items() if key in one})
         model.data_preprocessor.size = (40, 56)
     model.pretrained = None
     backbone.init_cfg = None
@@ -91,11 +139,12 @@ def test_there_are_configs():
     assert len(LEAVES) > 10
 
 
+@pytest.mark.filterwarnings('ignore:SEMEDALoss compares features of a network')
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
 def test_a_config_builds_and_learns_and_predicts(path):
     cfg = narrow(read(path))
     model = revert_sync_batchnorm(MODELS.build(cfg.model))  # SyncBN needs a GPU
-    num_classes = cfg.model.decode_head.num_classes
+    num_classes = cfg.model.get('decode_head', cfg.model.get('edge_net')).num_classes
     label = torch.randint(0, num_classes, (1, 40, 56))
     label[:, :8] = 255
     cells = torch.arange(40 * 56, dtype=torch.int32).view(40, 56) // 560  # four, of ten rows
@@ -351,6 +400,77 @@ def test_fcn16s_differs_from_the_regions_in_the_model_and_needs_no_regions(data)
     del ours.model.backbone.out_indices
     assert model.backbone == ours.model.backbone
     assert head.init_cfg == dict(type='Pretrained', checkpoint='torchvision://vgg16')
+
+
+@pytest.mark.parametrize('plain, name, loss',
+                         SEMEDA_TABLE_1 + SEMEDA_TABLES_4_TO_6 + SEMEDA_ON_A_CPU,
+                         ids=lambda value: value if isinstance(value, str) else '')
+def test_a_row_of_the_semeda_paper_differs_from_cross_entropy_in_the_loss_alone(plain, name, loss):
+    assert (len(SEMEDA_TABLE_1), len(SEMEDA_TABLES_4_TO_6)) == (24, 8)
+    plain, ours = (read(CONFIGS / f'semeda/{name}.py') for name in (plain, name))
+    assert ours.model.decode_head.pop('loss_decode') == [dict(type='CrossEntropyLoss'), loss]
+    assert plain.model.decode_head.pop('loss_decode').type == 'CrossEntropyLoss'
+    assert ours.to_dict() == plain.to_dict()
+
+
+def test_the_tables_of_the_semeda_paper_are_all_its_configs():
+    names = {name for row in SEMEDA_TABLE_1 + SEMEDA_TABLES_4_TO_6 + SEMEDA_ON_A_CPU
+             for name in row[:2]}
+    others = {path.stem for path in (CONFIGS / 'semeda').glob('*.py')} - names
+    assert others == {path.stem for path in EDGES} | {
+        'lrn-bs34560-t06-semeda_vgg16bn-w16_1xb8-1200_camvid-180x240',
+        'pspnet-semeda-4-2-0_r50-d8_4xb2-40k_cityscapes-512x1024'}
+
+
+@pytest.mark.parametrize('name, batch_size, iterations', [
+    *[(plain, int(plain.split('xb')[1][0]), 40000) for plain in (
+        'deeplabv2_r101-d8_1xb6-40k_cityscapes-321x321',
+        'deeplabv2_r101-d8_1xb6-40k_voc12aug-321x321',
+        'deeplabv3plus_r101-d16_1xb2-40k_cityscapes-321x321',
+        'deeplabv3plus_x71-d16_1xb4-40k_voc12aug-321x321')],
+    ('deeplabv3plus_x71-d16_1xb6-20k_helen-321x321', 6, 20000)])
+def test_the_semeda_configs_have_the_papers_settings(name, batch_size, iterations):
+    cfg = read(CONFIGS / f'semeda/{name}.py')
+    assert cfg.train_dataloader.batch_size == batch_size
+    assert cfg.train_cfg.max_iters == cfg.param_scheduler[0].end == iterations
+    assert cfg.optim_wrapper.optimizer.lr == 5e-4
+    assert cfg.model.auxiliary_head is None
+    dataset = cfg.train_dataloader.dataset
+    for part in dataset.get('datasets', [dataset]):
+        transforms = {t.type: t for t in part.pipeline}
+        assert transforms['RandomCrop'].crop_size == (321, 321)
+        assert {'RandomResize', 'RandomFlip'} <= set(transforms)
+    model = MODELS.build(narrow(cfg).model).train()
+    norms = [m for m in model.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms and not any(m.training or m.weight.requires_grad for m in norms)
+
+
+def test_semeda_is_three_lines_over_a_config_of_mmseg(tmp_path):
+    """The line of custom imports, the line of the hook, the list of losses; nothing else."""
+    ours = read(CONFIGS / 'semeda/pspnet-semeda-4-2-0_r50-d8_4xb2-40k_cityscapes-512x1024.py')
+    assert ours.pop('custom_imports').imports == ['mmseg_ext']
+    assert ours.pop('custom_hooks') == [dict(type='SemanticEdgeNetHook')]
+    assert ours.model.decode_head.pop('loss_decode') == [
+        dict(type='CrossEntropyLoss'), semeda(19, (4, 2, 0))]
+    (tmp_path / 'plain.py').write_text(
+        "_base_ = 'mmseg::pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024.py'")
+    mmsegs = read(tmp_path / 'plain.py')
+    del mmsegs.model.decode_head.loss_decode
+    assert ours.to_dict() == mmsegs.to_dict()
+
+
+@pytest.mark.parametrize('path', EDGES, ids=lambda p: p.stem)
+def test_an_edge_network_is_trained_and_tested_on_label_maps_alone(path):
+    cfg = read(path)
+    for key in ('train', 'val', 'test'):
+        dataset = cfg[f'{key}_dataloader'].dataset
+        for part in dataset.get('datasets', [dataset]):
+            assert part.pipeline == [dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+    assert cfg.val_evaluator == cfg.test_evaluator == dict(type='SemanticEdgeMetric')
+    users = {read(CONFIGS / f'semeda/{name}.py').model.decode_head.num_classes
+             for _, name, _ in SEMEDA_TABLE_1 + SEMEDA_TABLES_4_TO_6 + SEMEDA_ON_A_CPU
+             if f'_{path.stem.split("_")[-1]}-' in name}
+    assert users == {cfg.model.edge_net.num_classes}
 
 
 @pytest.mark.parametrize('name, count', [('camvid', 11), ('camvid_segnet_published', 11),

@@ -7,11 +7,13 @@ from . import (
     region_data,
     region_head,
     regions,
+    semeda,
+    semeda_models,
 )
 from .case import Case, benchmark, family
 from .measure import measure
 
 __all__ = [
-    'Case', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'evaluation', 'family', 'lrn',
-    'measure', 'region_data', 'region_head', 'regions'
+    'Case', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'evaluation',
+    'family', 'lrn', 'measure', 'region_data', 'region_head', 'regions', 'semeda', 'semeda_models'
 ]

@@ -10,16 +10,13 @@ import numpy as np
 from mmseg_ext.ops import RegionSet
 from mmseg_ext.ops.hierarchical_regions import RegionTree
 
-from .stages import CAPTION_HEIGHT, GAP, colorize
-from .tiles import best_filter, resize, stripe, write
+from .stages import CAPTION_HEIGHT, colorize
+from .tiles import best_filter, corner, grid, legend, nearest, resize, stripe, truth_tile, write
 
 #: Least area of each scale but the first, as a share of the image: powers of four.
 SCALES = tuple(4.**-k for k in (5, 4, 3, 2, 1))
 SMALLEST = 4.**-6  # share of the image at which the colours of areas begin
 PALE = 228, 212, 250
-LEGEND_HEIGHT, SWATCH = 22, 14
-
-Tile = Tuple[str, np.ndarray]
 
 
 def draw_proposals(image: np.ndarray,
@@ -56,7 +53,7 @@ def draw_proposals(image: np.ndarray,
 
     def paint(labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
         """Fill what has a label with its colour, and draw the outlines."""
-        enlarged = _nearest(labels, size[::-1])
+        enlarged = nearest(labels, size[::-1])
         inside, tile = enlarged >= 0, pale.copy()
         tile[inside] = colours[enlarged[inside]]
         return _outline(tile, enlarged)
@@ -65,7 +62,7 @@ def draw_proposals(image: np.ndarray,
     pale = _pale(shown)
     tiles = [(f'image: {_count(len(areas))}', shown)]
     if truth is not None:
-        tiles.append(_truth(truth, palette, size))
+        tiles.append(truth_tile(truth, palette, size))
     tiles.append((f'{num_cells} cells, of which all regions consist', paint(cells, colour_of_cell)))
     scale_of = np.searchsorted(SCALES, areas / cells.size, side='right')
     for scale in range(len(SCALES) + 1):
@@ -83,7 +80,7 @@ def draw_proposals(image: np.ndarray,
         if len(drawn) < len(there):
             caption += f', {len(drawn)} drawn'
         tiles.append((caption, paint(region_of_cell[cells], colours)))
-    return _grid(tiles, 3, size)
+    return grid(tiles, 3, size)
 
 
 def draw_winners(image: np.ndarray,
@@ -117,7 +114,7 @@ def draw_winners(image: np.ndarray,
     """
     height, width = prediction.shape
     size = tile_width, max(1, round(tile_width * height / width))
-    enlarged = _nearest(winners, size[::-1])
+    enlarged = nearest(winners, size[::-1])
     nowhere = enlarged < 0
     areas = region_areas(regions)
     shares = np.append(areas, 0)[enlarged] / np.asarray(regions.cells).size
@@ -128,15 +125,15 @@ def draw_winners(image: np.ndarray,
 
     tiles = [('image', resize(image, size, best_filter(image, size)))]
     if truth is not None:
-        tiles.append(_truth(truth, palette, size))
+        tiles.append(truth_tile(truth, palette, size))
     tiles += [(f'prediction, taken from {num_winners} of {_count(len(areas))} (winners)',
-               outline(_nearest(colorize(prediction, palette), size[::-1]))),
+               outline(nearest(colorize(prediction, palette), size[::-1]))),
               ("winner's share of the image", outline(_area_colours(shares)))]
-    picture = _grid(tiles, 2, size)
+    picture = grid(tiles, 2, size)
     _draw_scale(picture, len(tiles) - 1, size)
 
     present = np.unique(prediction if truth is None else np.append(prediction, truth))
-    return np.concatenate([picture, _legend(present, palette, classes, picture.shape[1])])
+    return np.concatenate([picture, legend(present, palette, classes, picture.shape[1])])
 
 
 def winning_regions(scores: np.ndarray, regions: RegionSet, prediction: np.ndarray) -> np.ndarray:
@@ -156,7 +153,7 @@ def winning_regions(scores: np.ndarray, regions: RegionSet, prediction: np.ndarr
         np.ndarray: (H, W) int64; -1 where no region contains the pixel.
     """
     cells, indptr, indices = (np.asarray(part) for part in regions)
-    cells = _nearest(cells, prediction.shape).astype(np.int64)
+    cells = nearest(cells, prediction.shape).astype(np.int64)
     # pixels of the same cell and class have the same winner
     pairs, pair_of_pixel = np.unique(cells * scores.shape[1] + prediction, return_inverse=True)
     cell, label = np.divmod(pairs, scores.shape[1])
@@ -212,13 +209,6 @@ def _choose(candidates: np.ndarray, areas: np.ndarray, indptr: np.ndarray, indic
     return chosen
 
 
-def _nearest(array: np.ndarray, shape: Tuple[int, int]) -> np.ndarray:
-    """Resize (nearest) to height and width."""
-    y, x = (((np.arange(new) + 0.5) * old / new).astype(int)
-            for new, old in zip(shape, array.shape))
-    return array[y[:, None], x]
-
-
 def _outline(tile: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Draw lines between different labels, of the size of the tile: visible on every colour."""
     tile = tile.copy()
@@ -232,12 +222,6 @@ def _pale(image: np.ndarray) -> np.ndarray:
     """A faint image in lilac, which few regions are, where many are white or grey."""
     grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)[..., None]
     return (np.array(PALE) - 0.2 * (255. - grey)).round().astype(np.uint8)
-
-
-def _truth(truth: np.ndarray, palette: Sequence[Sequence[int]], size: Tuple[int, int]) -> Tile:
-    tile = _nearest(colorize(truth, palette), size[::-1])
-    unlabelled = _nearest(truth, size[::-1]) >= len(palette)
-    return 'truth' + ' (striped: no label)' * bool(unlabelled.any()), stripe(tile, unlabelled)
 
 
 def _area_colours(shares: np.ndarray) -> np.ndarray:
@@ -259,47 +243,11 @@ def _count(number: int) -> str:
     return f'{number} region' + 's' * (number != 1)
 
 
-def _grid(tiles: Sequence[Tile], columns: int, size: Tuple[int, int]) -> np.ndarray:
-    """Set tiles in rows, captions above."""
-    rows = -(-len(tiles) // columns)
-    picture = np.full((rows * (CAPTION_HEIGHT + size[1] + GAP) - GAP,
-                       columns * (size[0] + GAP) - GAP, 3), 255, dtype=np.uint8)
-    for i, (caption, tile) in enumerate(tiles):
-        x, y = _corner(i, columns, size)
-        picture[y:y + size[1], x:x + size[0]] = tile
-        write(picture, caption, x + 2, y - 5)
-    return picture
-
-
-def _corner(i: int, columns: int, size: Tuple[int, int]) -> Tuple[int, int]:
-    """Upper left pixel of a tile of the grid."""
-    row, column = divmod(i, columns)
-    return column * (size[0] + GAP), row * (CAPTION_HEIGHT + size[1] + GAP) + CAPTION_HEIGHT
-
-
 def _draw_scale(picture: np.ndarray, i: int, size: Tuple[int, int]) -> None:
     """Draw the colours of areas into the caption of a tile of a grid with two columns."""
-    x, y = _corner(i, 2, size)
+    x, y = corner(i, 2, size)
     length, right = 120, x + size[0] - 36
     bar = SMALLEST**np.linspace(1, 0, length)[None].repeat(CAPTION_HEIGHT - 8, axis=0)
     picture[y - CAPTION_HEIGHT + 4:y - 4, right - length:right] = _area_colours(bar)
     write(picture, f'1/{1 / SMALLEST:.0f}', right - length - 58, y - 5)
     write(picture, 'all', right + 6, y - 5)
-
-
-def _legend(labels: np.ndarray, palette: Sequence[Sequence[int]],
-            classes: Optional[Sequence[str]], width: int) -> np.ndarray:
-    """Name the classes beside their colours, in as many lines as it takes."""
-    lines, x = [np.full((LEGEND_HEIGHT, width, 3), 255, dtype=np.uint8)], 2
-    for label in labels[labels < len(palette)]:
-        name = classes[label] if classes else str(label)
-        length = SWATCH + 6 + cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)[0][0] + 16
-        if x + length > width and x > 2:
-            lines.append(np.full_like(lines[0], 255))
-            x = 2
-        corners = (x, 5), (x + SWATCH, 5 + SWATCH - 2)
-        cv2.rectangle(lines[-1], *corners, [int(value) for value in palette[label]], cv2.FILLED)
-        cv2.rectangle(lines[-1], *corners, (90, 90, 90))  # pale classes on white
-        write(lines[-1], name, x + SWATCH + 6, LEGEND_HEIGHT - 6)
-        x += length
-    return np.concatenate(lines)

@@ -1,10 +1,15 @@
 """What the tiles of the pictures have in common. A size is (width, height), as OpenCV has it."""
-from typing import Tuple
+from typing import Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
+from .stages import CAPTION_HEIGHT, GAP, colorize
+
+LEGEND_HEIGHT, SWATCH = 22, 14
+
 Size = Tuple[int, int]
+Tile = Tuple[str, np.ndarray]
 
 
 def best_filter(array: np.ndarray, size: Size) -> int:
@@ -32,3 +37,53 @@ def write(picture: np.ndarray,
           colour: Tuple[int, int, int] = (0, 0, 0)) -> None:
     """Write a text whose lower left corner is at (x, y)."""
     cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
+
+
+def nearest(array: np.ndarray, shape: Tuple[int, int]) -> np.ndarray:
+    """Resize (nearest) to height and width."""
+    y, x = (((np.arange(new) + 0.5) * old / new).astype(int)
+            for new, old in zip(shape, array.shape))
+    return array[y[:, None], x]
+
+
+def truth_tile(truth: np.ndarray, palette: Sequence[Sequence[int]], size: Size) -> Tile:
+    """The truth with its caption; pixels without a class are striped."""
+    tile = nearest(colorize(truth, palette), size[::-1])
+    unlabelled = nearest(truth, size[::-1]) >= len(palette)
+    return 'truth' + ' (striped: no label)' * bool(unlabelled.any()), stripe(tile, unlabelled)
+
+
+def grid(tiles: Sequence[Tile], columns: int, size: Size) -> np.ndarray:
+    """Set tiles in rows, captions above."""
+    rows = -(-len(tiles) // columns)
+    picture = np.full((rows * (CAPTION_HEIGHT + size[1] + GAP) - GAP,
+                       columns * (size[0] + GAP) - GAP, 3), 255, dtype=np.uint8)
+    for i, (caption, tile) in enumerate(tiles):
+        x, y = corner(i, columns, size)
+        picture[y:y + size[1], x:x + size[0]] = tile
+        write(picture, caption, x + 2, y - 5)
+    return picture
+
+
+def corner(i: int, columns: int, size: Size) -> Tuple[int, int]:
+    """Upper left pixel of a tile of the grid."""
+    row, column = divmod(i, columns)
+    return column * (size[0] + GAP), row * (CAPTION_HEIGHT + size[1] + GAP) + CAPTION_HEIGHT
+
+
+def legend(labels: np.ndarray, palette: Sequence[Sequence[int]],
+           classes: Optional[Sequence[str]], width: int) -> np.ndarray:
+    """Name the classes beside their colours, in as many lines as it takes."""
+    lines, x = [np.full((LEGEND_HEIGHT, width, 3), 255, dtype=np.uint8)], 2
+    for label in labels[labels < len(palette)]:
+        name = classes[label] if classes else str(label)
+        length = SWATCH + 6 + cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)[0][0] + 16
+        if x + length > width and x > 2:
+            lines.append(np.full_like(lines[0], 255))
+            x = 2
+        corners = (x, 5), (x + SWATCH, 5 + SWATCH - 2)
+        cv2.rectangle(lines[-1], *corners, [int(value) for value in palette[label]], cv2.FILLED)
+        cv2.rectangle(lines[-1], *corners, (90, 90, 90))  # pale classes on white
+        write(lines[-1], name, x + SWATCH + 6, LEGEND_HEIGHT - 6)
+        x += length
+    return np.concatenate(lines)

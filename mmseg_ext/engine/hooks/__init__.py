@@ -1,9 +1,10 @@
 from .checkpoint_compatibility_hook import CheckpointCompatibilityHook
 from .hard_pixel_visualization_hook import HardPixelVisualizationHook
 from .region_visualization_hook import RegionVisualizationHook
+from .semantic_edge_net_hook import SemanticEdgeNetHook
 from .stage_visualization_hook import StageVisualizationHook
 
 __all__ = [
     'CheckpointCompatibilityHook', 'HardPixelVisualizationHook', 'RegionVisualizationHook',
-    'StageVisualizationHook'
+    'SemanticEdgeNetHook', 'StageVisualizationHook'
 ]

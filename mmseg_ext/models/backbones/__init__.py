@@ -1,4 +1,6 @@
 from .fcrn import FCRN
+from .semantic_edge_net import SemanticEdgeNet
 from .vgg import VGG
+from .xception import Xception
 
-__all__ = ['FCRN', 'VGG']
+__all__ = ['FCRN', 'VGG', 'SemanticEdgeNet', 'Xception']

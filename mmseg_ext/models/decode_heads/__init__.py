@@ -1,3 +1,4 @@
+from .deep_lab_v2_head import DeepLabV2Head
 from .fcn16s_head import FCN16sHead
 from .fcrn_head import FCRNHead
 from .lrn_head import LRNHead
@@ -5,4 +6,7 @@ from .region_head import RegionHead
 from .segnet_head import SegNetHead
 from .stagewise_decode_head import StagewiseDecodeHead
 
-__all__ = ['FCN16sHead', 'FCRNHead', 'LRNHead', 'RegionHead', 'SegNetHead', 'StagewiseDecodeHead']
+__all__ = [
+    'DeepLabV2Head', 'FCN16sHead', 'FCRNHead', 'LRNHead', 'RegionHead', 'SegNetHead',
+    'StagewiseDecodeHead'
+]

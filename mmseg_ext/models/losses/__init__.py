@@ -1,4 +1,8 @@
 from .bootstrapped_cross_entropy_loss import BootstrappedCrossEntropyLoss
 from .class_weighted_cross_entropy_loss import ClassWeightedCrossEntropyLoss
+from .semeda_loss import SEMEDALoss
+from .sobel_edge_loss import SobelEdgeLoss
 
-__all__ = ['BootstrappedCrossEntropyLoss', 'ClassWeightedCrossEntropyLoss']
+__all__ = [
+    'BootstrappedCrossEntropyLoss', 'ClassWeightedCrossEntropyLoss', 'SEMEDALoss', 'SobelEdgeLoss'
+]

@@ -1,0 +1,12 @@
+# For semantic edge networks. The paper leaves it open.
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-2))
+param_scheduler = [dict(type='OneCycleLR', eta_max=1e-2, total_steps=2000, by_epoch=False)]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=2000, val_interval=2000)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=200, log_metric_by_epoch=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2000),
+    sampler_seed=dict(type='DistSamplerSeedHook'))

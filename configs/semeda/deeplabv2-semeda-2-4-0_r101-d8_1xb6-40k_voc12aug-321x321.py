@@ -1,0 +1,7 @@
+# Table 4: 74.2 mIoU in the paper, which does not say which lambdas: the best of Table 1.
+_base_ = './deeplabv2_r101-d8_1xb6-40k_voc12aug-321x321.py'
+model = dict(
+    decode_head=dict(loss_decode=[
+        dict(type='CrossEntropyLoss'),
+        dict(type='SEMEDALoss', num_classes=21, layer_weights=(2, 4, 0))
+    ]))

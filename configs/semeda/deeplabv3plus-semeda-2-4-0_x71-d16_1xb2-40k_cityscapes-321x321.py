@@ -1,0 +1,7 @@
+# Table 1: 76.9 mIoU in the paper.
+_base_ = './deeplabv3plus_x71-d16_1xb2-40k_cityscapes-321x321.py'
+model = dict(
+    decode_head=dict(loss_decode=[
+        dict(type='CrossEntropyLoss'),
+        dict(type='SEMEDALoss', num_classes=19, layer_weights=(2, 4, 0))
+    ]))

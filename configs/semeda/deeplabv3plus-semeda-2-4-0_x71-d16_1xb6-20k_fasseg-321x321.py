@@ -1,0 +1,7 @@
+# With the lambdas that are best on VOC.
+_base_ = './deeplabv3plus_x71-d16_1xb6-20k_fasseg-321x321.py'
+model = dict(
+    decode_head=dict(loss_decode=[
+        dict(type='CrossEntropyLoss'),
+        dict(type='SEMEDALoss', num_classes=6, layer_weights=(2, 4, 0))
+    ]))

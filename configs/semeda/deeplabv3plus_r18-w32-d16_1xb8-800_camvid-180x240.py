@@ -1,0 +1,14 @@
+# CPU-sized, cross entropy alone: what the two others are compared with.
+_base_ = [
+    '../_base_/models/deeplabv3plus_r18-w32-d16.py', '../_base_/datasets/camvid_180x240.py',
+    '../_base_/schedules/schedule_adamw_800.py', '../_base_/runtime/default_runtime.py'
+]
+model = dict(data_preprocessor=dict(size=(180, 240)), decode_head=dict(num_classes=11))
+val_evaluator = [
+    dict(type='IoUMetric', iou_metrics=['mIoU']),
+    dict(type='F1Metric'),
+    dict(type='EMeasureMetric'),
+    dict(type='TrimapMetric', widths=tuple(range(1, 11)))
+]
+test_evaluator = val_evaluator
+randomness = dict(seed=0)

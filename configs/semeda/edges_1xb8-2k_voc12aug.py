@@ -1,0 +1,17 @@
+# The edge network for 21 classes, from label maps alone.
+_base_ = [
+    '../_base_/models/semantic_edge_detector.py', '../_base_/datasets/voc12_aug_321x321.py',
+    '../_base_/schedules/schedule_edges_2k.py', '../_base_/runtime/default_runtime.py'
+]
+model = dict(edge_net=dict(num_classes=21))
+pipeline = [dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+train_dataloader = dict(
+    batch_size=8,
+    dataset=dict(datasets=[
+        dict(_base_.train_split, pipeline=pipeline),
+        dict(_base_.aug_split, pipeline=pipeline)
+    ]))
+val_dataloader = dict(dataset=dict(pipeline=pipeline))
+test_dataloader = val_dataloader
+val_evaluator = dict(_delete_=True, type='SemanticEdgeMetric')
+test_evaluator = val_evaluator

@@ -1,0 +1,9 @@
+# SEMEDA in three lines, for any config of mmseg.
+_base_ = 'mmseg::pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024.py'
+custom_imports = dict(imports=['mmseg_ext'], allow_failed_imports=False)
+custom_hooks = [dict(type='SemanticEdgeNetHook')]
+model = dict(
+    decode_head=dict(loss_decode=[
+        dict(type='CrossEntropyLoss'),
+        dict(type='SEMEDALoss', num_classes=19, layer_weights=(4, 2, 0))
+    ]))

@@ -1,0 +1,236 @@
+import itertools
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.dataset import pseudo_collate
+from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmseg_ext.engine.hooks import SemanticEdgeNetHook
+from mmseg_ext.models import SemanticEdgeNet
+
+RUN_NUMBERS = itertools.count()
+CE = dict(type='CrossEntropyLoss')
+SEMEDA = dict(type='SEMEDALoss', num_classes=3)
+BRIEF = dict(num_maps=8, iterations=2, lr=1e-2)
+ENOUGH = dict(num_maps=24, iterations=80, lr=2e-2)
+
+
+class Cells(nn.Module):
+    """A backbone without weights: the mean colour of cells of 4x4 pixels."""
+
+    def forward(self, inputs):
+        return [F.avg_pool2d(inputs, 4)]
+
+
+class Maps(list):
+    """Images and smooth label maps of three classes; counts how often one is taken."""
+    taken = 0
+
+    def __init__(self, number=24, size=16):
+        generator = torch.Generator().manual_seed(0)
+        coarse = torch.randn(number, 3, 4, 4, generator=generator)
+        labels = F.interpolate(coarse, (size, size), mode='bilinear', align_corners=False).argmax(1)
+        super().__init__(
+            dict(inputs=torch.rand(3, size, size), data_samples=SegDataSample(
+                gt_sem_seg=PixelData(data=label[None]))) for label in labels)
+
+    def __getitem__(self, index):
+        self.taken += 1
+        return super().__getitem__(index)
+
+
+def make_model(loss_decode, auxiliary=None, num_classes=3):
+    torch.manual_seed(0)
+    heads = [dict(type='FCNHead', in_channels=3, in_index=0, channels=4, num_convs=1,
+                  num_classes=num_classes, loss_decode=loss) for loss in (loss_decode, auxiliary)]
+    return MODELS.build(dict(
+        type='EncoderDecoder', backbone=dict(type=Cells), decode_head=heads[0],
+        auxiliary_head=heads[1] if auxiliary else None,
+        data_preprocessor=dict(type='SegDataPreProcessor', size_divisor=1)))
+
+
+def make_runner(model, folder, hook=BRIEF, maps=None, max_iters=1, **kwargs):
+    loader = DataLoader(Maps() if maps is None else maps, batch_size=4, collate_fn=pseudo_collate)
+    return Runner(
+        model, str(folder), train_dataloader=loader,
+        train_cfg=dict(by_epoch=False, max_iters=max_iters),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1)),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)),
+        custom_hooks=[SemanticEdgeNetHook(**hook)], default_scope='mmseg',
+        experiment_name=f'semantic_edge_net_{next(RUN_NUMBERS)}', **kwargs)
+
+
+def run(model, folder, *args, **kwargs):
+    """Train; gives what was logged."""
+    runner, messages = make_runner(model, folder, *args, **kwargs), []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    runner.logger.addHandler(handler)
+    runner.train()
+    return '\n'.join(messages)
+
+
+def loss_of(head):
+    return head.loss_decode[-1] if isinstance(head.loss_decode, nn.ModuleList) else head.loss_decode
+
+
+def weights_of(loss):
+    return [value.clone() for value in loss.edge_net.buffers()]
+
+
+def same(weights, others):
+    return all(torch.equal(*pair) for pair in zip(weights, others))
+
+
+def stored(filename):
+    return list(torch.load(filename, weights_only=True)['state_dict'].values())
+
+
+@pytest.mark.parametrize('loss_decode', [SEMEDA, [CE, SEMEDA], [CE, dict(type='SEMEDALoss')]],
+                         ids=['alone', 'in a list', 'number of classes of the head'])
+def test_the_network_is_trained_on_the_labels_and_stored_beside_the_run(
+        loss_decode, tmp_path, recwarn):
+    model = make_model(loss_decode)
+    run(model, tmp_path)
+    loss = loss_of(model.decode_head)
+    assert loss.is_ready and same(weights_of(loss), stored(tmp_path / 'semantic_edge_net.pth'))
+    assert not any('was not trained' in str(warning.message) for warning in recwarn)
+    # the training step behind it neither changed nor stored it
+    checkpoint = torch.load(tmp_path / 'iter_1.pth', weights_only=False)['state_dict']
+    assert list(checkpoint) == list(make_model(CE).state_dict())
+
+
+def test_how_well_it_finds_edges_is_logged_and_a_training_that_was_too_short_warns(tmp_path):
+    warning = 'finds the edges badly: raise iterations of SemanticEdgeNetHook'
+    enough = run(make_model(SEMEDA), tmp_path / 'enough', ENOUGH)
+    (score, ) = re.findall(r'for 80 iterations; F of its edges is (\S+)\.', enough)
+    assert 0.95 < float(score) <= 1 and warning not in enough
+    assert warning in run(make_model(SEMEDA), tmp_path / 'brief', BRIEF)
+
+
+def test_a_second_run_reads_the_file_and_trains_nothing(tmp_path):
+    given = SemanticEdgeNet(3)
+    given.save(str(tmp_path / 'semantic_edge_net.pth'))
+    model, maps = make_model(SEMEDA), Maps()
+    log = run(model, tmp_path, maps=maps)
+    assert same(weights_of(loss_of(model.decode_head)), given.parameters())
+    assert 'is read from' in log and 'was trained' not in log
+    assert maps.taken < 2 * 4 + 1  # of the training itself
+
+
+def test_a_run_that_is_resumed_finds_the_network_again(tmp_path):
+    first, second = make_model([CE, SEMEDA]), make_model([CE, SEMEDA])
+    run(first, tmp_path)
+    log = run(second, tmp_path, max_iters=2, resume=True,
+              load_from=str(tmp_path / 'iter_1.pth'))
+    assert 'resumed epoch: 0, iter: 1' in log and 'was trained' not in log
+    first, second = (weights_of(loss_of(model.decode_head)) for model in (first, second))
+    assert same(first, second)
+
+
+def test_losses_of_a_size_share_one_training(tmp_path):
+    model = make_model([CE, SEMEDA], auxiliary=SEMEDA)
+    log = run(model, tmp_path)
+    assert log.count('was trained') == 1 and len(list(tmp_path.glob('semantic*'))) == 1
+    first, second = (weights_of(loss_of(head))
+                     for head in (model.decode_head, model.auxiliary_head))
+    assert same(first, second)
+
+
+def test_losses_of_two_sizes_are_trained_apart(tmp_path):
+    model = make_model(SEMEDA, auxiliary=dict(SEMEDA, channels=(8, 32)))
+    log = run(model, tmp_path, dict(BRIEF, filename='edges.pth'))
+    assert log.count('was trained') == 2
+    for head, name in ((model.decode_head, 'edges.pth'), (model.auxiliary_head, 'edges_2.pth')):
+        assert same(weights_of(loss_of(head)), stored(tmp_path / name))
+
+
+def test_nothing_happens_without_the_loss(tmp_path):
+    model, maps = make_model(CE), Maps()
+    log = run(model, tmp_path, maps=maps)
+    assert maps.taken == 4  # of the training itself
+    assert not list(tmp_path.glob('semantic*')) and 'edge network' not in log
+
+
+@pytest.mark.parametrize('several', [False, True], ids=['alone', 'in a list'])
+def test_a_loss_with_a_file_of_its_own_keeps_it(several, tmp_path):
+    given = SemanticEdgeNet(3)
+    given.save(str(tmp_path / 'given.pth'))
+    ours = dict(SEMEDA, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'given.pth')))
+    model = make_model([CE, ours] if several else ours, auxiliary=SEMEDA)
+    log = run(model, tmp_path / 'run')
+    assert same(weights_of(loss_of(model.decode_head)), given.parameters())
+    auxiliary = weights_of(loss_of(model.auxiliary_head))
+    assert same(auxiliary, stored(tmp_path / 'run/semantic_edge_net.pth'))
+    assert not same(auxiliary, given.parameters()) and log.count('was trained') == 1
+
+
+def test_the_file_of_one_run_serves_as_that_of_another(tmp_path):
+    first = make_model(SEMEDA)
+    run(first, tmp_path / 'first')
+    file = dict(type='Pretrained', checkpoint=str(tmp_path / 'first/semantic_edge_net.pth'))
+    second = make_model(dict(SEMEDA, init_cfg=file))
+    run(second, tmp_path / 'second')
+    first, second = (weights_of(loss_of(model.decode_head)) for model in (first, second))
+    assert same(first, second) and not list((tmp_path / 'second').glob('semantic*'))
+
+
+@pytest.mark.parametrize('loss, error, message', [
+    (dict(SEMEDA, num_classes=21), ValueError, 'num_classes=21, but the logits .* have 3'),
+    (dict(SEMEDA, init_cfg=dict(type='Pretrained', checkpoint='gone.pth')), FileNotFoundError,
+     "no semantic edge network 'gone.pth'")])
+def test_what_cannot_work_is_refused_before_training(loss, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        make_runner(make_model([CE, loss]), tmp_path).train()
+
+
+def test_with_two_processes_the_first_one_trains_and_both_have_its_network(tmp_path):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    processes = [subprocess.Popen(
+        [sys.executable, '-W', 'ignore', __file__, str(tmp_path)], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, 'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': '2',
+             'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port), 'OMP_NUM_THREADS': '1',
+             'CUDA_VISIBLE_DEVICES': ''}) for rank in range(2)]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], '\n'.join(outputs)[-3000:]
+    assert sum(output.count('was trained') for output in outputs) == 1
+    trained, *losses = (torch.load(tmp_path / f'{name}.pth', weights_only=True)
+                        for name in ('semantic_edge_net', 'loss_0', 'loss_1'))
+    assert all(same(loss, trained['state_dict'].values()) for loss in losses)
+    heads = [torch.load(tmp_path / f'head_{rank}.pth', weights_only=True) for rank in range(2)]
+    assert same(heads[0].values(), heads[1].values())
+
+
+def train_as_one_of_two(work_dir):
+    """What each of the two processes of the test above does, with other random weights."""
+    init_default_scope('mmseg')
+    torch.distributed.init_process_group('gloo')
+    rank = int(os.environ['RANK'])
+    model = make_model([CE, SEMEDA])
+    for value in loss_of(model.decode_head).edge_net.buffers():
+        value.fill_(rank)
+    wrapped = MMDistributedDataParallel(model, broadcast_buffers=False)  # as a Runner wraps it
+    make_runner(wrapped, work_dir, launcher='pytorch').train()
+    torch.save(weights_of(loss_of(model.decode_head)), f'{work_dir}/loss_{rank}.pth')
+    torch.save(dict(model.decode_head.conv_seg.state_dict()), f'{work_dir}/head_{rank}.pth')
+
+
+if __name__ == '__main__':
+    train_as_one_of_two(sys.argv[1])

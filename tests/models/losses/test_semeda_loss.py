@@ -1,0 +1,438 @@
+import copy
+import itertools
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import build_optim_wrapper
+from mmengine.structures import PixelData
+from mmseg.models.decode_heads import FCNHead
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from mmseg_ext.models import SemanticEdgeDetector, SEMEDALoss
+
+UNTRAINED = 'SEMEDALoss compares features of a network that was not trained'
+
+
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    pred = torch.randn(2, 3, 6, 5, generator=generator, dtype=torch.float64)
+    label = torch.randint(0, 3, (2, 6, 5), generator=generator)
+    label[0, :2] = 255
+    label[1, 3, 3] = 255
+    return pred, label
+
+
+def random_loss(num_classes=3, **kwargs):
+    """A loss whose network has random weights and biases and needs no training."""
+    torch.manual_seed(0)
+    loss = SEMEDALoss(num_classes, **kwargs)
+    for value in loss.edge_net.buffers():
+        value.normal_(std=0.5)
+    loss.is_ready = True
+    return loss
+
+
+def weights_of(loss):
+    return [value.clone() for value in loss.edge_net.buffers()]
+
+
+def pretrained(filename):
+    return dict(type='Pretrained', checkpoint=str(filename))
+
+
+def make_head(loss_decode, num_classes=3):
+    torch.manual_seed(0)
+    return FCNHead(in_channels=4, channels=4, num_convs=1, num_classes=num_classes,
+                   loss_decode=loss_decode)
+
+
+def head_loss(head, label):
+    feature = torch.randn(2, 4, *label.shape[1:], generator=torch.Generator().manual_seed(0))
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=one[None])) for one in label]
+    return head.loss((feature, ), samples, {})
+
+
+# ------------------------------------------------------------------------------ value and gradient
+
+
+def by_loop(loss, pred, label):
+    """Distance of each pixel by Eq. 4 and 5: one-hot truth, both maps through the same layers."""
+    distance = torch.zeros(label.shape, dtype=torch.float64)
+    for n, (logits, labels) in enumerate(zip(pred, label)):
+        known = labels != 255
+        maps = [logits.softmax(dim=0) * known,
+                torch.stack([labels == c for c in range(len(logits))]).double()]
+        for number, (weight, bias) in enumerate(loss.edge_net.layers):
+            before = [F.conv2d(map[None], weight.double(), bias.double(), padding=1)[0]
+                      for map in maps]
+            is_last = number == len(loss.edge_net.layers) - 1
+            maps = [map.softmax(dim=0) if is_last else map.clamp(min=0) for map in before]
+            ours, theirs = maps if loss.activated else before
+            for y, x in known.nonzero().tolist():
+                apart = (ours[:, y, x] - theirs[:, y, x]).abs()
+                distance[n, y, x] += loss.layer_weights[number] * (
+                    apart.mean() if loss.norm == 'mean' else apart.sum())
+    return distance
+
+
+@pytest.mark.parametrize('layer_weights', [(2, 4, 0), (4, 2, 0), (0.5, 0.5, 0.5), (0, 0, 1)],
+                         ids=str)
+@pytest.mark.parametrize('activated', [True, False], ids=['after-relu', 'before-relu'])
+@pytest.mark.parametrize('norm', ['mean', 'sum'])
+def test_it_is_the_distance_of_the_embeddings(norm, activated, layer_weights):
+    pred, label = batch()
+    loss = random_loss(layer_weights=layer_weights, norm=norm, activated=activated, loss_weight=3.)
+    each = 3 * by_loop(loss, pred, label)
+    number = (label != 255).sum() if norm == 'mean' else len(pred)
+    torch.testing.assert_close(loss(pred, label), each.sum() / number)
+    torch.testing.assert_close(loss(pred, label, reduction_override='none'), each)
+    torch.testing.assert_close(loss(pred, label, reduction_override='sum'), each.sum())
+    torch.testing.assert_close(loss(pred, label, avg_factor=10), each.sum() / 10)
+
+
+@pytest.mark.parametrize('norm', ['mean', 'sum'])
+def test_pixel_weights_are_factors_that_do_not_change_the_number_of_pixels(norm):
+    pred, label = batch()
+    weight = torch.rand(label.shape, dtype=torch.float64)
+    loss = random_loss(norm=norm)
+    each = by_loop(loss, pred, label) * weight
+    number = (label != 255).sum() if norm == 'mean' else len(pred)
+    torch.testing.assert_close(loss(pred, label, weight=weight), each.sum() / number)
+    torch.testing.assert_close(
+        loss(pred, label, weight=weight, reduction_override='none'), each)
+
+
+@pytest.mark.parametrize('options', [
+    dict(), dict(layer_weights=(0.5, 0.5, 0.5)), dict(norm='sum'), dict(activated=False)], ids=str)
+def test_the_gradient_is_right(options):
+    pred, label = batch()
+    loss = random_loss(**options).double()
+    pred.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: loss(x, label), pred)
+    assert torch.autograd.gradcheck(lambda x: loss(x, label, reduction_override='none'), pred)
+
+
+@pytest.mark.parametrize('layer_weights', [(1, 0, 0), (0, 1, 0), (0, 0, 1)], ids=str)
+def test_each_layer_gives_a_gradient_at_every_labelled_pixel(layer_weights):
+    pred, label = batch()
+    random_loss(layer_weights=layer_weights)(pred.requires_grad_(), label).backward()
+    assert (pred.grad.abs().amax(dim=1)[label != 255] > 1e-6).all()
+
+
+@pytest.mark.parametrize('activated', [True, False])
+def test_a_perfect_prediction_has_no_loss(activated):
+    pred, label = batch()
+    right = torch.stack([label == c for c in range(3)], dim=1)
+    logits = (100. * right.double() - 50).requires_grad_()
+    loss = random_loss(layer_weights=(1, 1, 1), activated=activated)
+    value = loss(logits, label)
+    value.backward()
+    assert value.item() == pytest.approx(0, abs=1e-12)
+    # the features of labels and of probabilities may differ in the last digit, with any sign
+    assert logits.grad.abs().max() < 1e-12
+    assert loss(pred, label) > 0.1
+
+
+@pytest.mark.parametrize('value', [1e4, float('inf'), float('nan')], ids=str)
+def test_ignored_pixels_have_no_effect_on_value_or_gradient(value):
+    pred, label = batch()
+    other = pred.clone()
+    other[0, :, :2] = value
+    other[1, :, 3, 3] = value
+    loss, results = random_loss(layer_weights=(1, 1, 1)), []
+    for logits in (pred, other):
+        result = loss(logits.requires_grad_(), label)
+        results.append((result.detach(), *torch.autograd.grad(result, logits)))
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=0)
+    assert results[0][1].permute(0, 2, 3, 1)[label == 255].eq(0).all()
+
+
+def test_another_label_can_be_ignored():
+    pred, label = batch()
+    loss = random_loss()
+    torch.testing.assert_close(
+        loss(pred, label.masked_fill(label == 255, -1), ignore_index=-1), loss(pred, label))
+
+
+def test_half_precision_and_autocast_give_a_float32_loss():
+    pred, label = batch()
+    loss, half = random_loss(), pred.bfloat16().requires_grad_()
+    value = loss(half, label)
+    value.backward()
+    assert value.dtype == torch.float32 and half.grad.dtype == torch.bfloat16
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        under_autocast = loss(half.detach(), label)
+    # the convolutions of the network are not rounded
+    torch.testing.assert_close(under_autocast, value.detach(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(value.double(), loss(pred, label), rtol=0.01, atol=0)
+
+
+def test_it_compiles_whole():
+    pred, label = batch()
+    loss, results = random_loss(), []
+    for function in (loss, torch.compile(loss, backend='aot_eager', fullgraph=True)):
+        value = function(pred.requires_grad_(), label)
+        results.append((value.detach(), *torch.autograd.grad(value, pred)))
+    torch.testing.assert_close(results[1], results[0])
+
+
+# ------------------------------------------------------------------- what the paper wants it to see
+
+
+def smooth_maps(number, size):
+    """Label maps of three classes, with smooth regions."""
+    coarse = torch.randn(number, 3, 4, 4)
+    return F.interpolate(coarse, (size, size), mode='bilinear', align_corners=False).argmax(dim=1)
+
+
+@pytest.fixture(scope='module')
+def trained():
+    """A loss for three classes whose network finds the edges of label maps."""
+    torch.manual_seed(0)
+    detector = SemanticEdgeDetector(dict(num_classes=3))
+    optimizer = torch.optim.Adam(detector.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-2, 150)
+    for _ in range(150):
+        optimizer.zero_grad()
+        value = detector.edge_loss(smooth_maps(4, 20))
+        value.backward()
+        optimizer.step()
+        schedule.step()
+    assert value < 0.02
+    loss = SEMEDALoss(3)
+    for own, other in zip(loss.edge_net.buffers(), detector.edge_net.parameters()):
+        own.copy_(other.detach())
+    loss.is_ready = True
+    return loss
+
+
+SIDE = 16
+#: What is predicted wrongly: 16 pixels left of the boundary, which is in the middle.
+WRONG = dict(
+    hole=(slice(6, 10), slice(2, 6)), bump=(slice(6, 10), slice(4, 8)),
+    corner=(slice(0, 4), slice(0, 4)), shift=(slice(None), 7),
+    dots=(slice(1, None, 4), slice(1, 8, 2)))
+PRED1, PRED2 = (0.5, 0.25, 0.25), (0.5, 0.45, 0.05)  # cat, dog, horse
+
+
+def losses_of(trained, where, probabilities):
+    """Cross entropy and SEMEDA where a cat is left of a dog and a few pixels are not certain.
+
+    Means over all ways to give the three names to the three classes: what the network has made of
+    one pair of classes is chance.
+    """
+    cross_entropy = semeda = 0
+    for cat, dog, horse in itertools.permutations(range(3)):
+        label = torch.full((1, SIDE, SIDE), cat)
+        label[..., SIDE // 2:] = dog
+        maps = F.one_hot(label, 3).double()
+        for c, value in zip((cat, dog, horse), probabilities):
+            maps[0, where[0], where[1], c] = value
+        logits = maps.clamp(min=1e-12).log().permute(0, 3, 1, 2)
+        cross_entropy += F.cross_entropy(logits, label).item() / 6
+        semeda += trained(logits, label).item() / 6
+    return cross_entropy, semeda
+
+
+def test_of_as_many_wrong_pixels_holes_and_shifted_boundaries_cost_more(trained):
+    """The paper's problem (a), for which cross entropy is blind."""
+    cross_entropy, semeda = {}, {}
+    for name, where in WRONG.items():
+        cross_entropy[name], semeda[name] = losses_of(trained, where, (0.01, 0.98, 0.01))
+    assert max(cross_entropy.values()) == pytest.approx(min(cross_entropy.values()))
+    # the same square inside of a region, at its boundary and in the corner of the image, where it
+    # makes 4, 3 and 2 sides of new boundary
+    assert semeda['hole'] > 1.02 * semeda['bump'] > 1.3 * semeda['corner']
+    assert semeda['shift'] > 1.1 * semeda['bump']
+    # many small holes
+    assert semeda['dots'] > 1.3 * semeda['hole']
+
+
+@pytest.mark.parametrize('where', [WRONG['hole'], WRONG['shift']], ids=['hole', 'boundary'])
+def test_a_wrong_region_costs_more_than_uncertainty_about_the_same_pixels(trained, where):
+    """More than either prediction of the paper's problem (b), in which the cat still wins."""
+    _, wrong = losses_of(trained, where, (0, 1, 0))
+    assert all(wrong > 1.4 * losses_of(trained, where, pred)[1] for pred in (PRED1, PRED2))
+
+
+def test_predictions_that_are_equal_for_cross_entropy_are_told_apart(trained):
+    """The paper's problem (b); inside of a region it likes the first better, as we do.
+
+    At the boundary the paper likes the second better. The loss does not: it grows with the distance
+    from the truth, in which the second is farther, at the boundary as well.
+    """
+    for where in [(8, 3), (8, 7), WRONG['shift']]:
+        (entropy1, semeda1), (entropy2, semeda2) = (
+            losses_of(trained, where, pred) for pred in (PRED1, PRED2))
+        assert entropy1 == pytest.approx(entropy2)
+        assert semeda2 > 1.03 * semeda1
+
+
+# ------------------------------------------------------------------------------------------ frozen
+
+
+def make_model(loss_decode, num_classes=3):
+    torch.manual_seed(0)
+    return MODELS.build(dict(
+        type='EncoderDecoder',
+        backbone=dict(type='VGG', depth=11, base_channels=2),
+        decode_head=dict(type='FCNHead', in_channels=16, channels=4, num_convs=1,
+                         num_classes=num_classes, loss_decode=loss_decode)))
+
+
+def train_step(model, wrapper, size=32):
+    images = torch.randn(2, 3, size, size)
+    label = torch.randint(0, 3, (2, 1, size, size))
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=one)) for one in label]
+    losses = model.loss(images, samples)
+    wrapper.update_params(sum(value for name, value in losses.items() if 'loss' in name))
+
+
+def test_the_network_is_no_part_of_optimizer_or_checkpoint_and_does_not_change():
+    ours = dict(type='SEMEDALoss', num_classes=3)
+    model = make_model([dict(type='CrossEntropyLoss'), ours])
+    plain = make_model(dict(type='CrossEntropyLoss'))
+    loss = model.decode_head.loss_decode[1]
+    loss.is_ready = True
+    assert list(model.state_dict()) == list(plain.state_dict())
+    assert [name for name, _ in model.named_parameters()] == [
+        name for name, _ in plain.named_parameters()]
+    wrapper = build_optim_wrapper(model, dict(
+        type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, weight_decay=0.5)))
+    trained = {id(p) for group in wrapper.optimizer.param_groups for p in group['params']}
+    assert not trained & {id(value) for value in loss.edge_net.tensors().values()}
+    before, backbone = weights_of(loss), model.backbone.state_dict()
+    backbone = {name: value.clone() for name, value in backbone.items()}
+    model.train()
+    assert loss.training and not any(m.training for m in loss.edge_net.modules())
+    for _ in range(2):
+        train_step(model, wrapper)
+    assert all(torch.equal(*pair) for pair in zip(weights_of(loss), before))
+    assert any((value != backbone[name]).any()
+               for name, value in model.backbone.state_dict().items())
+
+
+def test_a_copy_has_the_network_and_its_own_buffers():
+    pred, label = batch()
+    loss = random_loss()
+    copied = copy.deepcopy(loss)
+    torch.testing.assert_close(copied(pred, label), loss(pred, label))
+    for value in copied.edge_net.buffers():
+        value.zero_()
+    assert loss(pred, label) > 0.1
+
+
+def test_the_network_follows_the_device_of_the_model():
+    loss = random_loss().to('meta')
+    assert all(value.device.type == 'meta' for value in loss.edge_net.buffers())
+
+
+# -------------------------------------------------------------------------------- where it is from
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Checkpoint of a detector for three classes."""
+    torch.manual_seed(1)
+    torch.save(dict(state_dict=SemanticEdgeDetector(dict(num_classes=3)).state_dict()),
+               tmp_path / 'edges.pth')
+    return tmp_path / 'edges.pth'
+
+
+def stored(checkpoint):
+    return list(torch.load(checkpoint, weights_only=True)['state_dict'].values())
+
+
+@pytest.mark.parametrize('num_classes', [3, None])
+@pytest.mark.parametrize('several', [False, True], ids=['alone', 'in a list'])
+@pytest.mark.parametrize('initialized', [True, False])
+def test_a_file_is_read_when_the_model_is_initialized_or_else_at_the_first_call(
+        initialized, several, num_classes, checkpoint, recwarn):
+    ours = dict(type='SEMEDALoss', num_classes=num_classes, init_cfg=pretrained(checkpoint))
+    head = make_head([dict(type='CrossEntropyLoss'), ours] if several else ours)
+    if initialized:
+        head.init_weights()
+    _, label = batch()
+    losses = head_loss(head, label)
+    assert losses['loss_semeda'] > 0 and ('loss_ce' in losses) == several
+    loss = head.loss_decode[1] if several else head.loss_decode
+    assert all(torch.equal(*pair) for pair in zip(weights_of(loss), stored(checkpoint)))
+    assert not any(UNTRAINED in str(warning.message) for warning in recwarn)
+
+
+def test_nothing_is_read_when_it_is_built(tmp_path):
+    loss = SEMEDALoss(3, init_cfg=pretrained(tmp_path / 'gone.pth'))
+    with pytest.raises(FileNotFoundError, match='no semantic edge network .*tools/train.py'):
+        loss(*batch())
+
+
+def test_a_network_for_other_classes_is_refused(checkpoint):
+    loss = SEMEDALoss(5, init_cfg=pretrained(checkpoint))
+    with pytest.raises(ValueError, match='made for 3 classes .* with num_classes=5'):
+        loss.init_weights()
+
+
+def test_without_a_file_and_a_hook_it_warns_once_and_says_what_helps():
+    loss = SEMEDALoss()
+    with pytest.warns(UserWarning, match=f'{UNTRAINED}.*SemanticEdgeNetHook.*init_cfg'):
+        loss(*batch())
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        loss(*batch())
+
+
+def test_a_head_with_another_number_of_classes_is_refused():
+    head = make_head(dict(type='SEMEDALoss', num_classes=21))
+    with pytest.raises(ValueError, match='num_classes=21, but the logits of its head have 3'):
+        head_loss(head, batch()[1])
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(norm='max'), "norm must be 'mean' or 'sum', got 'max'"),
+    (dict(layer_weights=(2, 4)), r'must have 3 numbers, one for each layer, got \(2, 4\)'),
+    (dict(channels=(8, )), r'must have 2 numbers'),
+    (dict(num_classes=1), 'each of at least 2 classes, got num_classes=1')])
+def test_wrong_options_are_refused_when_it_is_built(options, message):
+    with pytest.raises(ValueError, match=message):
+        SEMEDALoss(**options)
+
+
+def test_one_logit_is_refused():
+    with pytest.raises(ValueError, match='each of at least 2 classes, got num_classes=1'):
+        SEMEDALoss()(torch.randn(1, 1, 4, 4), torch.zeros(1, 4, 4).long())
+
+
+def test_a_label_that_is_no_class_is_refused():
+    pred, label = batch()
+    label[1, 2, 3] = 7
+    with pytest.raises(ValueError, match='labels hold 7, which is neither one of the 3 classes'):
+        random_loss()(pred, label)
+
+
+class HeadWithLoss(nn.Module):
+
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+
+    def forward(self, label):
+        return {name: value for name, value in head_loss(self.head, label).items()
+                if 'loss' in name}
+
+
+def test_a_model_is_trained_with_it_in_a_wrapper_for_several_processes(tmp_path):
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    try:
+        head = make_head([dict(type='CrossEntropyLoss'), dict(type='SEMEDALoss', num_classes=3)])
+        head.loss_decode[1].is_ready = True
+        wrapped = MMDistributedDataParallel(HeadWithLoss(head))
+        sum(wrapped(batch()[1]).values()).backward()
+        assert all(p.grad.abs().max() > 0 for p in head.conv_seg.parameters())
+    finally:
+        torch.distributed.destroy_process_group()
