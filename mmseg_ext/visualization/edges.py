@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmseg_ext.ops.semantic_edges import semantic_edges
+
 from .stages import colorize
 from .tiles import (
     LEGEND_HEIGHT,
@@ -136,8 +138,8 @@ def draw_embedding_sheet(image: np.ndarray,
 
     The first column is the image and the prediction; beside the image are maps of the first layer,
     beside the prediction maps of the second. The paper does not say which maps it shows: these
-    are those with the largest variance over the image, the largest first. The caption of each tells
-    its values, from dark to bright.
+    are those most like the edges of the prediction, or most unlike (by correlation, of either
+    sign). The caption of each tells its values, from dark to bright.
 
     Args:
         image (np.ndarray): RGB image, (H, W, 3) uint8.
@@ -159,9 +161,7 @@ def draw_embedding_sheet(image: np.ndarray,
     for number, (first, layer) in enumerate(zip(firsts, layers), start=1):
         tiles.append(first)
         layer = _to_numpy(layer)
-        # stable, so that the choice among equals does not depend on the machine
-        by_variance = np.argsort(-layer.var(axis=(1, 2)), kind='stable')
-        for channel in by_variance[:num_maps]:
+        for channel in _most_like_edges(layer, prediction)[:num_maps]:
             feature = layer[channel]
             caption = (f'layer {number}, channel {channel}: {feature.min():.2f} to '
                        f'{feature.max():.2f}')
@@ -170,6 +170,18 @@ def draw_embedding_sheet(image: np.ndarray,
     picture = grid(_fitted(tiles, size), 1 + num_maps, size)
     below = legend(_present([prediction]), palette, classes, picture.shape[1])
     return np.concatenate([picture, below])
+
+
+def _most_like_edges(layer: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Channels, (D,), by the size of their correlation with the edges of the prediction."""
+    edges = semantic_edges(torch.as_tensor(prediction)[None])[0].numpy().astype(np.float32)
+    edges -= edges.mean()
+    spread = layer.std(axis=(1, 2))
+    product = np.abs((layer * edges).mean(axis=(1, 2)))
+    # a constant map, such as that of a dead ReLU, comes last
+    likeness = np.divide(product, spread, out=np.full_like(product, -np.inf), where=spread > 0)
+    # stable, so that the choice among equals does not depend on the machine
+    return np.argsort(-likeness, kind='stable')
 
 
 def _to_numpy(array: Array) -> np.ndarray:

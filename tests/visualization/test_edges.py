@@ -159,27 +159,31 @@ def test_the_truth_may_have_another_size(images):
 
 @pytest.fixture
 def layers():
-    """Two layers of 4 and 3 channels; what varies more comes later and is brighter elsewhere."""
-    first, second = torch.zeros(4, 8, 8), torch.zeros(3, 8, 8)
-    for channel in range(1, 4):
-        first[channel, channel] = channel
-    for channel in range(3):
-        second[channel, :, channel] = -1 - channel
-    return first, second
+    """Two layers; the last channel is like the edges of a prediction that changes at x = 4."""
+    half = torch.zeros(8, 8)
+    half[:, :4] = 1
+    edges = torch.zeros(8, 8)
+    edges[:, 3:5] = 1
+    blurred = edges + 0.5 * half
+    first = torch.stack([9 * half, blurred, edges])
+    return first, torch.stack([0 * half, half, 2 * edges])
 
 
-def test_the_embedding_sheet_shows_the_maps_that_vary_most(images, layers):
-    image, truth = images[:2]
-    sheet = draw_embedding_sheet(image, truth, layers, PALETTE, num_maps=2, tile_width=SIDE)
+def test_the_embedding_sheet_shows_the_maps_that_are_most_like_edges(images, layers):
+    image, prediction = images[0], np.repeat([[0] * 4 + [1] * 4], 8, axis=0)
+    sheet = draw_embedding_sheet(image, prediction, layers, PALETTE, num_maps=2, tile_width=SIDE)
     assert sheet.shape[1] == 3 * SIDE + 2 * GAP
     assert at(tile_of(sheet, 0, 0), 3, 3) == [77] * 3
     assert at(tile_of(sheet, 1, 0), 3, 3) == PALETTE[0]
-    for column, channel in ((1, 3), (2, 2)):  # the largest variance first
-        tile = tile_of(sheet, 0, column)
-        assert [at(tile, y, 5) == BRIGHTEST for y in range(8)] == [y == channel for y in range(8)]
-    for column, channel in ((1, 2), (2, 1)):
-        tile = tile_of(sheet, 1, column)
-        assert [at(tile, 5, x) == DARKEST for x in range(8)] == [x == channel for x in range(8)]
+    at_edges = [x in (3, 4) for x in range(8)]
+    row = [at(tile_of(sheet, 0, 1), 5, x) for x in range(8)]
+    assert [colour == BRIGHTEST for colour in row] == at_edges
+    row = [at(tile_of(sheet, 1, 1), 5, x) for x in range(8)]
+    assert [colour == BRIGHTEST for colour in row] == at_edges
+    # second comes the blurred one, before the largest variance
+    assert at(tile_of(sheet, 0, 2), 5, 3) == BRIGHTEST
+    assert at(tile_of(sheet, 0, 2), 5, 4) not in (BRIGHTEST, DARKEST)
+    assert at(tile_of(sheet, 1, 2), 5, 0) == BRIGHTEST  # half: before a constant
 
 
 def test_a_layer_with_few_channels_shows_those_it_has(images, layers):
