@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import logging
 import time
+from contextlib import contextmanager
 from importlib import metadata
 from pickle import UnpicklingError
 from typing import Any, Iterator, List, Optional, Tuple
@@ -281,3 +282,15 @@ def is_compiling() -> bool:
     if hasattr(torch, 'compiler') and hasattr(torch.compiler, 'is_compiling'):  # torch 2.1
         return torch.compiler.is_compiling()
     return torch._dynamo.is_compiling()
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Have cuDNN convolve float32 as float32, not as TF32, which is its default."""
+    import torch
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

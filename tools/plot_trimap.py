@@ -137,7 +137,7 @@ def draw(results: Dict[str, List[Curves]]) -> Figure:
                 ax.fill_between(width, low, high, color=colour, alpha=0.18, linewidth=0)
     for ax, title in zip(panels, PANELS.values()):
         ax.set_title(title, loc='left', fontweight='bold')
-        ax.set_xlabel('width of the band (pixels)')
+        ax.set_xlabel('largest distance to a boundary (pixels)')
         ax.set_ylabel('mIoU (%)')
         if len(widths) <= MOST_TICKS:
             ax.set_xticks(sorted(widths))

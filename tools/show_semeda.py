@@ -149,7 +149,7 @@ def find_edge_net(model: Model, path: Optional[str]) -> Optional[SemanticEdgeNet
     Returns:
         SemanticEdgeNet or None: The network; None, with a message, if there is none.
     """
-    losses = losses_of(model.network)
+    losses = [loss for loss, _ in losses_of(model.network)]
     if path is None:
         if not losses:
             print('There will be no embeddings: the model has no SEMEDALoss; give an edge network '

@@ -1,5 +1,5 @@
 # Table 4: pretrained on ImageNet and COCO, 67.8 mIoU in the paper.
 _base_ = './deeplabv2-semeda-4-2-0_r101-d8_1xb6-40k_cityscapes-321x321.py'
+checkpoint = '{{$MMSEG_EXT_DATA:data}}/weights/resnet101_coco.pth'
 model = dict(
-    pretrained=None,
-    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='data/weights/resnet101_coco.pth')))
+    pretrained=None, backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)))

@@ -1,5 +1,5 @@
 # Table 4: pretrained on ImageNet and COCO, 75.3 mIoU. For the weights see the README, "Weights".
 _base_ = './deeplabv2_r101-d8_1xb6-40k_voc12aug-321x321.py'
+checkpoint = '{{$MMSEG_EXT_DATA:data}}/weights/resnet101_coco.pth'
 model = dict(
-    pretrained=None,
-    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='data/weights/resnet101_coco.pth')))
+    pretrained=None, backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)))

@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_ext.compat import exact_convolutions
+
 from . import library
 from .bootstrapped_cross_entropy import accumulation_dtype, empty_gradient
 from .semantic_edge_features import (
@@ -85,13 +87,14 @@ def reference(logits: Tensor, labels: Tensor, layers: Sequence[Layer], factors: 
               activated: bool, ignore_index: int) -> Tensor:
     """Run the network on both maps, with autograd: the distance of each pixel, (N, H, W)."""
     valid = (labels != ignore_index)[:, None]
-    truth = one_hot(labels, logits.size(1), ignore_index, layers[0][0].dtype)
-    # before the softmax, whose gradient at an ignored NaN would be NaN
-    logits = logits.to(truth.dtype).masked_fill(~valid, 0)
-    maps = [logits.softmax(dim=1) * valid, truth]
-    features = [semantic_edge_features(map, layers, activated=activated) for map in maps]
-    return sum(factor * (ours - theirs).abs().sum(dim=1) * valid[:, 0]
-               for factor, ours, theirs in zip(factors, *features))
+    with torch.autocast(logits.device.type, enabled=False):
+        truth = one_hot(labels, logits.size(1), ignore_index, layers[0][0].dtype)
+        # before the softmax, whose gradient at an ignored NaN would be NaN
+        logits = logits.to(truth.dtype).masked_fill(~valid, 0)
+        maps = [logits.softmax(dim=1) * valid, truth]
+        features = [semantic_edge_features(map, layers, activated=activated) for map in maps]
+        return sum(factor * (ours - theirs).abs().sum(dim=1) * valid[:, 0]
+                   for factor, ours, theirs in zip(factors, *features))
 
 
 # ---------------------------------------------------------------- layer by layer
@@ -108,7 +111,8 @@ def layerwise(logits: Tensor, labels: Tensor, pixel_weight: Optional[Tensor],
         empty if not ``with_gradient``.
     """
     valid = labels != ignore_index
-    with torch.autocast(logits.device.type, enabled=False):
+    # both maps as exactly as can be: noise in a difference of 0 would have a sign
+    with torch.autocast(logits.device.type, enabled=False), exact_convolutions():
         probabilities = logits.to(accumulation_dtype(logits)).softmax(dim=1)
         probabilities = probabilities.masked_fill_(~valid[:, None], 0)
         distance, outputs, signs = _compare(probabilities, labels, weights, biases, factors,
@@ -141,11 +145,12 @@ def _compare(maps: Tensor, labels: Tensor, weights: List[Tensor], biases: List[T
         the signs of the differences.
     """
     distance, outputs, signs = torch.zeros_like(maps[:, 0]), [], []
+    truth = labels
     used = 1 + max((i for i, factor in enumerate(factors) if factor != 0), default=-1)
     for i in range(used):
         ours = F.conv2d(maps, weights[i], biases[i], padding=1)
-        truth = look_up(labels, weights[i], biases[i], ignore_index) if i == 0 else F.conv2d(
-            truth, weights[i], biases[i], padding=1)  # noqa: F821
+        truth = look_up(truth, weights[i], biases[i], ignore_index) if i == 0 else F.conv2d(
+            truth, weights[i], biases[i], padding=1)
         before = ours, truth
         maps, truth = (_activate(map, i == len(weights) - 1) for map in before)
         difference = maps - truth if activated else torch.sub(*before)

@@ -38,7 +38,8 @@ def semantic_edge_features(maps: Tensor,
             the embeddings is not said) or before them. Defaults to True.
 
     Returns:
-        list[Tensor]: (N, D_l, H, W) for each layer, of the type of the weights.
+        list[Tensor]: (N, D_l, H, W) for each layer, of the type of the weights (under autocast, of
+        that of convolutions).
 
     Raises:
         ValueError: If the shapes do not fit or, on a CPU, a label is neither a class nor

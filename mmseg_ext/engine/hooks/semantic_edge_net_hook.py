@@ -1,7 +1,7 @@
 import os.path as osp
 import random
 from contextlib import contextmanager
-from typing import Iterator, List
+from typing import Iterator, List, Tuple
 
 import numpy as np
 import torch
@@ -17,7 +17,10 @@ from torch.utils.data import DataLoader, RandomSampler
 from mmseg_ext.evaluation.semantic_edge_metric import SemanticEdgeMetric
 from mmseg_ext.models.backbones.semantic_edge_net import SemanticEdgeNet
 from mmseg_ext.models.losses.semeda_loss import SEMEDALoss
-from mmseg_ext.models.segmentors.semantic_edge_detector import SemanticEdgeDetector
+from mmseg_ext.models.segmentors.semantic_edge_detector import (
+    SemanticEdgeDetector,
+    random_window,
+)
 
 
 @HOOKS.register_module()
@@ -62,19 +65,20 @@ class SemanticEdgeNetHook(Hook):
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         trained = {}
-        for loss in losses_of(model):
+        for loss, head in losses_of(model):
             loss.init_weights()
             if loss.is_ready:
                 continue
             sizes = tuple(weight.shape for weight, _ in loss.edge_net.layers)
             if sizes not in trained:
                 trained[sizes] = loss.edge_net
-                self._load_or_train(runner, loss.edge_net, len(trained))
+                self._load_or_train(runner, loss.edge_net, len(trained), head.ignore_index)
             for own, other in zip(loss.edge_net.buffers(), trained[sizes].buffers()):
                 own.copy_(other)
             loss.is_ready = True
 
-    def _load_or_train(self, runner: Runner, net: SemanticEdgeNet, number: int) -> None:
+    def _load_or_train(self, runner: Runner, net: SemanticEdgeNet, number: int,
+                       ignore_index: int) -> None:
         name, extension = osp.splitext(self.filename)
         path = osp.join(runner.work_dir, name + ('' if number == 1 else f'_{number}') + extension)
         if is_main_process():
@@ -83,15 +87,23 @@ class SemanticEdgeNetHook(Hook):
                 net.load(path)
             else:
                 with _randomness_restored():  # a run that finds the file goes on just the same
-                    self._train(runner, net)
+                    score = self._train(runner, net, ignore_index)
+                runner.logger.info('The semantic edge network was trained for '
+                                   f'{self.iterations} iterations; F of its edges is {score:.4f}.')
                 net.save(path)
+                if score < 0.95:
+                    runner.logger.warning(
+                        'The semantic edge network finds the edges badly: raise iterations of '
+                        f'SemanticEdgeNetHook, and delete {path}, which is read otherwise.')
         for tensor in net.buffers():
             broadcast(tensor)
 
-    def _train(self, runner: Runner, net: SemanticEdgeNet) -> None:
+    def _train(self, runner: Runner, net: SemanticEdgeNet, ignore_index: int) -> float:
+        """Train a network; gives F of its edges, 0 to 1."""
         detector = SemanticEdgeDetector(
             dict(num_classes=net.num_classes, channels=[len(bias) for _, bias in net.layers[:-1]]),
-            crop_size=32)
+            crop_size=32,
+            ignore_index=ignore_index)
         detector.to(next(net.buffers()).device)
         maps = self._label_maps(runner)
 
@@ -112,18 +124,13 @@ class SemanticEdgeNetHook(Hook):
                 own.copy_(value)
             for _ in range(20):
                 labels = windows()
-                edges = detector.edge_net(labels)[-1].argmax(dim=1) == 1
-                counts.append(SemanticEdgeMetric.calculate(edges, labels, detector.ignore_index))
+                edges = detector.edge_net(labels, ignore_index)[-1].argmax(dim=1) == 1
+                counts.append(SemanticEdgeMetric.calculate(edges, labels, ignore_index))
         hits, found, true = torch.stack(counts).sum(dim=0).tolist()
-        score = 2 * hits / max(found + true, 1)
-        runner.logger.info('The semantic edge network was trained for '
-                           f'{self.iterations} iterations; F of its edges is {score:.4f}.')
-        if score < 0.95:
-            runner.logger.warning('The semantic edge network finds the edges badly: raise '
-                                  'iterations of SemanticEdgeNetHook.')
+        return 2 * hits / max(found + true, 1)
 
     def _label_maps(self, runner: Runner) -> List[Tensor]:
-        """Some label maps of the training set, (H, W)."""
+        """Parts of label maps of the training set, of at most 256x256 pixels."""
         loader = runner.train_dataloader
         batches = DataLoader(  # of its own, so that training sees its images in their order
             loader.dataset,
@@ -132,8 +139,8 @@ class SemanticEdgeNetHook(Hook):
             num_workers=loader.num_workers,
             collate_fn=pseudo_collate,
             worker_init_fn=loader.worker_init_fn)
-        # of a quarter of the memory: class ids are small
-        return [sample.gt_sem_seg.data[0].short() for batch in batches
+        # as int16, of a quarter of the memory: class ids are small
+        return [random_window(sample.gt_sem_seg.data[0], 256).short() for batch in batches
                 for sample in batch['data_samples']]
 
 
@@ -146,14 +153,14 @@ def _randomness_restored() -> Iterator[None]:
     np.random.set_state(states[1])
 
 
-def losses_of(model: nn.Module) -> List[SEMEDALoss]:
+def losses_of(model: nn.Module) -> List[Tuple[SEMEDALoss, nn.Module]]:
     """Find the losses of a model's heads.
 
     Args:
         model (nn.Module): A segmentor.
 
     Returns:
-        list[SEMEDALoss]: Each once.
+        list[tuple[SEMEDALoss, nn.Module]]: Each with its head.
 
     Raises:
         ValueError: If one was made for another number of classes than its head.
@@ -165,5 +172,5 @@ def losses_of(model: nn.Module) -> List[SEMEDALoss]:
                 if isinstance(loss, SEMEDALoss):
                     loss.build_edge_net(head.out_channels)
                     loss.edge_net.to(next(head.parameters()).device)
-                    losses.append(loss)
+                    losses.append((loss, head))
     return losses

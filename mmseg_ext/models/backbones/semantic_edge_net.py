@@ -1,3 +1,4 @@
+import os
 from typing import Dict, List, Optional, Sequence
 
 import torch
@@ -107,8 +108,8 @@ class SemanticEdgeNet(BaseModule):
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"There is no semantic edge network '{filename}'. Train it by: python "
-                'tools/train.py configs/semeda/edges_DATASET.py; or leave init_cfg out, and '
-                'SemanticEdgeNetHook trains it at the start.') from None
+                'tools/train.py configs/semeda/edges_1xb8-2k_DATASET.py; or leave init_cfg out: '
+                'SemanticEdgeNetHook then trains it at the start.') from None
         given = checkpoint.get('state_dict', checkpoint)
         if prefix is None:
             prefix = PREFIX if any(name.startswith(PREFIX) for name in given) else ''
@@ -135,9 +136,9 @@ class SemanticEdgeNet(BaseModule):
         Args:
             filename (str): Path.
         """
-        torch.save(
-            dict(state_dict={PREFIX + name: value.cpu() for name, value in self.tensors().items()}),
-            filename)
+        state_dict = {PREFIX + name: value.cpu() for name, value in self.tensors().items()}
+        torch.save(dict(state_dict=state_dict), f'{filename}.part')
+        os.replace(f'{filename}.part', filename)  # never half a file
 
     def tensors(self) -> Dict[str, Tensor]:
         """Weights by name, be they parameters or, once frozen, buffers."""

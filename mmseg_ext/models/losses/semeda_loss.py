@@ -1,6 +1,7 @@
 import warnings
 from typing import Optional, Sequence
 
+import torch
 import torch.nn as nn
 from mmseg.registry import MODELS
 from mmseg.utils import OptConfigType
@@ -46,6 +47,10 @@ class SEMEDALoss(nn.Module):
             there is only one class: its probability is 1 whatever the logit is.
 
     Note:
+        Of the two predictions of the paper's Fig. 2 with one cross entropy (problem b) the loss
+        prefers the first, whose doubt is spread over all other classes, inside regions, as the
+        paper wants it. At boundaries it prefers the first too, which the paper does not want.
+
         Labelled pixels are counted per process; with several GPUs the gradients of the processes
         are averaged, as everywhere in mmseg. A batch without a labelled pixel gives 0 with a
         gradient graph.
@@ -93,7 +98,8 @@ class SEMEDALoss(nn.Module):
             raise ValueError('SEMEDALoss needs a logit for each of at least 2 classes, got '
                              f'num_classes={num_classes}.')
         if self.edge_net is None:
-            self.edge_net = SemanticEdgeNet(num_classes, self.channels, self.init_cfg).freeze()
+            with torch.random.fork_rng(devices=[]):  # the other layers start as they would without
+                self.edge_net = SemanticEdgeNet(num_classes, self.channels, self.init_cfg).freeze()
         if self.edge_net.num_classes != num_classes:
             raise ValueError(f'SEMEDALoss has num_classes={self.edge_net.num_classes}, but the '
                              f'logits of its head have {num_classes} channels.')

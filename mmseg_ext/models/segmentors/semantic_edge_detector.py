@@ -131,14 +131,8 @@ class SemanticEdgeDetector(BaseSegmentor):
         """
         if self.crop_size is None:
             return self.stack(maps)
-        windows = []
-        for labels in maps:
-            height, width = (min(self.crop_size, side) for side in labels.shape)
-            for _ in range(self.num_crops):
-                top = random.randint(0, labels.shape[0] - height)
-                left = random.randint(0, labels.shape[1] - width)
-                windows.append(labels[top:top + height, left:left + width])
-        return self.stack(windows)
+        return self.stack([random_window(labels, self.crop_size) for labels in maps
+                           for _ in range(self.num_crops)])
 
     def stack(self, maps: Sequence[Tensor]) -> Tensor:
         """Stack label maps; smaller ones are padded at the end with ``ignore_index``.
@@ -163,3 +157,19 @@ class SemanticEdgeDetector(BaseSegmentor):
         raise NotImplementedError('SemanticEdgeDetector sees label maps, no images.')
 
     encode_decode = extract_feat
+
+
+def random_window(labels: Tensor, size: int) -> Tensor:
+    """Cut a window out of a label map, anywhere.
+
+    Args:
+        labels (Tensor): (H, W).
+        size (int): Side of the window, in pixels.
+
+    Returns:
+        Tensor: A view, (size, size), smaller where the map is.
+    """
+    height, width = (min(size, side) for side in labels.shape)
+    top = random.randint(0, labels.shape[0] - height)
+    left = random.randint(0, labels.shape[1] - width)
+    return labels[top:top + height, left:left + width]

@@ -109,7 +109,7 @@ def test_a_frozen_net_is_stored_as_one_that_is_not(tmp_path):
 def test_a_missing_file_is_named_with_the_command_that_makes_it(tmp_path):
     with pytest.raises(FileNotFoundError, match=(
             r"no semantic edge network '.*gone\.pth'\. Train it by: python tools/train\.py "
-            r'configs/semeda/edges_DATASET\.py; or leave init_cfg out')):
+            r'configs/semeda/edges_1xb8-2k_DATASET\.py; or leave init_cfg out')):
         random_net().load(str(tmp_path / 'gone.pth'))
 
 

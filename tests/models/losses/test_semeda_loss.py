@@ -32,7 +32,7 @@ def random_loss(num_classes=3, **kwargs):
     torch.manual_seed(0)
     loss = SEMEDALoss(num_classes, **kwargs)
     for value in loss.edge_net.buffers():
-        value.normal_(std=0.5)
+        value.normal_(std=0.3)
     loss.is_ready = True
     return loss
 
@@ -436,3 +436,13 @@ def test_a_model_is_trained_with_it_in_a_wrapper_for_several_processes(tmp_path)
         assert all(p.grad.abs().max() > 0 for p in head.conv_seg.parameters())
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_a_head_starts_from_the_same_weights_with_the_loss_and_without_it():
+    heads = []
+    plain = dict(type='CrossEntropyLoss')
+    for losses in ([plain], [plain, dict(type='SEMEDALoss', num_classes=3)]):
+        torch.manual_seed(0)
+        heads.append(FCNHead(in_channels=4, channels=4, num_classes=3, loss_decode=losses))
+    for own, other in zip(*(head.parameters() for head in heads)):
+        assert torch.equal(own, other)
