@@ -127,6 +127,21 @@ class Xception(BaseModule):
                 halving.append(number)
         self._blocks_of_maps = halving[1:]  # the first of them is at stride 2
 
+    def init_weights(self) -> None:
+        """Initialize, or read the weights if ``init_cfg`` says so.
+
+        Raises:
+            FileNotFoundError: If their file is not there.
+        """
+        try:
+            super().init_weights()
+        except FileNotFoundError as error:
+            name = f'xception{self.depth}'
+            raise FileNotFoundError(
+                f"{error} timm has the ImageNet weights; write them by: python -c \"import timm, "
+                f"torch; torch.save(timm.create_model('{name}', pretrained=True).state_dict(), "
+                f"'{name}.pth')\"") from None
+
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Encode images.
 

@@ -242,3 +242,10 @@ def test_default_initialization_is_deeplabs():
 def test_wrong_arguments_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):
         Xception(**kwargs)
+
+
+def test_a_missing_file_of_weights_is_named_with_the_command_that_makes_it(tmp_path):
+    checkpoint = str(tmp_path / 'gone.pth')
+    net = Xception(base_channels=BASE, init_cfg=dict(type='Pretrained', checkpoint=checkpoint))
+    with pytest.raises(FileNotFoundError, match=r"gone\.pth .*create_model\('xception71"):
+        net.init_weights()
