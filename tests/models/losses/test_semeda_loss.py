@@ -5,13 +5,11 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.models.decode_heads import FCNHead
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import nn
 
 from mmseg_ext.models import SemanticEdgeDetector, SEMEDALoss
 
@@ -412,30 +410,6 @@ def test_a_label_that_is_no_class_is_refused():
     label[1, 2, 3] = 7
     with pytest.raises(ValueError, match='labels hold 7, which is neither one of the 3 classes'):
         random_loss()(pred, label)
-
-
-class HeadWithLoss(nn.Module):
-
-    def __init__(self, head):
-        super().__init__()
-        self.head = head
-
-    def forward(self, label):
-        return {name: value for name, value in head_loss(self.head, label).items()
-                if 'loss' in name}
-
-
-def test_a_model_is_trained_with_it_in_a_wrapper_for_several_processes(tmp_path):
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
-    try:
-        head = make_head([dict(type='CrossEntropyLoss'), dict(type='SEMEDALoss', num_classes=3)])
-        head.loss_decode[1].is_ready = True
-        wrapped = MMDistributedDataParallel(HeadWithLoss(head))
-        sum(wrapped(batch()[1]).values()).backward()
-        assert all(p.grad.abs().max() > 0 for p in head.conv_seg.parameters())
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def test_a_head_starts_from_the_same_weights_with_the_loss_and_without_it():
