@@ -370,3 +370,12 @@ def test_code_knows_that_it_is_compiled():
     compiled = torch.compile(plus_one_if_compiled, backend='eager', fullgraph=True)
     assert plus_one_if_compiled(torch.zeros(1)) == 0
     assert compiled(torch.zeros(1)) == 1
+
+
+@pytest.mark.parametrize('allowed', [False, True])
+def test_convolutions_are_exact_for_a_while(allowed, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', allowed)
+    with pytest.raises(KeyError), compat.exact_convolutions():
+        assert not torch.backends.cudnn.allow_tf32
+        raise KeyError
+    assert torch.backends.cudnn.allow_tf32 == allowed

@@ -84,7 +84,7 @@ def test_the_floor_is_the_time_of_a_copy_that_reads_and_writes_the_bytes_togethe
         floor_bytes=dict(copy=2**25))
     phase = measure(case, rounds=15)['copy']
     assert phase['floor']['bytes'] == 2**25
-    assert 0.2 < phase['runs']['ours']['times_floor'] < 5  # a busy machine may be with one
+    assert 0.4 < phase['runs']['ours']['times_floor'] < 2.5
     assert phase['runs']['nothing']['times_floor'] < 0.1
 
 

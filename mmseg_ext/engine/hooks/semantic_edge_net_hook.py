@@ -146,11 +146,11 @@ class SemanticEdgeNetHook(Hook):
 
 @contextmanager
 def _randomness_restored() -> Iterator[None]:
-    states = random.getstate(), np.random.get_state()
+    python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         yield
-    random.setstate(states[0])
-    np.random.set_state(states[1])
+    random.setstate(python)
+    np.random.set_state(numpy)
 
 
 def losses_of(model: nn.Module) -> List[Tuple[SEMEDALoss, nn.Module]]:

@@ -18,8 +18,7 @@ class SemanticEdgeDetector(BaseSegmentor):
     """Trains a :class:`SemanticEdgeNet` to find the edges of label maps. It sees no image.
 
     The loss is the cross entropy against the semantic edges of the label map itself, the mean over
-    all labelled pixels. A prediction is the map of edges, for
-    ``SemanticEdgeMetric``.
+    all labelled pixels. A prediction is the map of edges, for ``SemanticEdgeMetric``.
 
     Source: Eq. 7 and Algorithm 1 of Chen, Dapogny, Cord, `SEMEDA: Enhancing Segmentation Precision
     with Semantic Edge Aware Loss <https://doi.org/10.1016/j.patcog.2020.107557>`_, 2020. The paper

@@ -19,8 +19,8 @@ from mmseg.structures import SegDataSample
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmseg_ext.engine.hooks import SemanticEdgeNetHook
-from mmseg_ext.models import SemanticEdgeNet
+from mmseg_ext.engine.hooks import SemanticEdgeNetHook, semantic_edge_net_hook
+from mmseg_ext.models import SemanticEdgeDetector, SemanticEdgeNet
 
 RUN_NUMBERS = itertools.count()
 CE = dict(type='CrossEntropyLoss')
@@ -130,6 +130,33 @@ def test_a_second_run_reads_the_file_and_trains_nothing(tmp_path):
     assert same(weights_of(loss_of(model.decode_head)), given.parameters())
     assert 'is read from' in log and 'was trained' not in log
     assert maps.taken < 2 * 4 + 1  # of the training itself
+
+
+def test_a_run_that_trains_the_network_and_one_that_finds_it_go_on_the_same(tmp_path):
+    weights = []
+    for _ in range(2):
+        model = make_model([CE, SEMEDA])  # whose dropout draws random numbers
+        runner = make_runner(model, tmp_path, max_iters=2)
+        torch.manual_seed(0)
+        runner.train()
+        weights.append([p.detach().clone() for p in model.decode_head.parameters()])
+    assert same(*weights)
+
+
+def test_the_network_ignores_what_the_head_ignores(tmp_path, monkeypatch):
+    made = []
+
+    class Recorded(SemanticEdgeDetector):
+
+        def __init__(self, *args, **kwargs):
+            made.append(kwargs['ignore_index'])
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(semantic_edge_net_hook, 'SemanticEdgeDetector', Recorded)
+    model = make_model([CE, SEMEDA])
+    model.decode_head.ignore_index = 2
+    run(model, tmp_path)
+    assert made == [2]
 
 
 def test_a_run_that_is_resumed_finds_the_network_again(tmp_path):

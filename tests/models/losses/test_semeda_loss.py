@@ -27,10 +27,10 @@ def batch():
 
 def random_loss(num_classes=3, **kwargs):
     """A loss whose network has random weights and biases and needs no training."""
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     loss = SEMEDALoss(num_classes, **kwargs)
     for value in loss.edge_net.buffers():
-        value.normal_(std=0.3)
+        value.normal_(std=0.5)
     loss.is_ready = True
     return loss
 
