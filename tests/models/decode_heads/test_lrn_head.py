@@ -66,8 +66,9 @@ def test_six_losses_equal_a_hand_made_sum(supervision):
     for k, (logits, weight) in enumerate(zip(stages, [1, 1, .5, 1, 2, 1]), start=1):
         height, width = logits.shape[2:]
         if supervision == 'labels':
-            rows = torch.arange(height) * 37 // height
-            columns = torch.arange(width) * 50 // width
+            # the pixel in which the centre of the position lies
+            rows = [int((i + 0.5) * 37 / height) for i in range(height)]
+            columns = [int((j + 0.5) * 50 / width) for j in range(width)]
             target = labels[:, rows][:, :, columns]
         else:
             target = labels
