@@ -7,11 +7,13 @@ from torch import Tensor
 from . import library
 from .region_set import RegionSet
 
+MASK_RULES = ('half', 'any')
+
 library.define(
     'region_geometry',
-    '(Tensor cells, Tensor indptr, Tensor indices, int height, int width, int stride)'
+    '(Tensor cells, Tensor indptr, Tensor indices, int height, int width, int stride, bool half)'
     ' -> (Tensor, Tensor)',
-    fake=lambda cells, indptr, indices, height, width, stride: (
+    fake=lambda cells, indptr, indices, height, width, stride, half: (
         indptr.new_empty(indptr.size(0) - 1, 4),
         indptr.new_empty(indptr.size(0) - 1, height, width, dtype=torch.bool)))
 
@@ -20,18 +22,22 @@ def region_geometry(regions: RegionSet,
                     size: Tuple[int, int],
                     stride: int,
                     *,
+                    mask_rule: str = 'half',
                     implementation: Optional[str] = None) -> Tuple[Tensor, Tensor]:
-    """Find the boxes of regions, and the cells of a feature map that lie in them.
+    """Find the boxes of regions, and the positions of a feature map that lie in them.
 
-    A cell (i, j) of the map stands for the pixels [i s, (i + 1) s) x [j s, (j + 1) s). It lies in a
-    region that covers at least half of those that are in the image; a region with no such cell
-    keeps the cells of which it covers the most pixels. The paper (Eq. 6 of `Region-based semantic
-    segmentation with end-to-end training <https://arxiv.org/abs/1607.07671>`_) leaves this open.
+    Position (i, j) of the map stands for the pixels [i s, (i + 1) s) x [j s, (j + 1) s). Which of
+    the positions that a region touches lie in it, the paper leaves open (Eq. 6 of `Region-based
+    semantic segmentation with end-to-end training <https://arxiv.org/abs/1607.07671>`_). With
+    ``mask_rule='half'`` these are the positions of which it covers at least half of the pixels in
+    the image; a region with no such position keeps those of which it covers the most pixels.
 
     Args:
         regions (RegionSet): R regions of an image of H x W pixels, on the CPU.
         size (tuple[int, int]): Height and width of the map. It may reach beyond the image.
-        stride (int): s, pixels per cell of the map.
+        stride (int): s, pixels per position of the map.
+        mask_rule (str): ``'half'``, or ``'any'``: every position that the region touches, as in the
+            released code. Defaults to ``'half'``.
         implementation (str, optional): ``'cpp'`` or ``'reference'``; None for the fastest.
 
     Returns:
@@ -39,25 +45,28 @@ def region_geometry(regions: RegionSet,
         int64, and masks (R, h, w) bool.
 
     Raises:
-        ValueError: If the map does not cover the image, a region has no pixel, or the types are
-            not those of a ``RegionSet``.
+        ValueError: If the map does not cover the image, a region has no pixel, the types are not
+            those of a ``RegionSet``, or ``mask_rule`` is unknown.
         RuntimeError: If ``implementation`` is asked for and is not there.
     """
+    if mask_rule not in MASK_RULES:
+        raise ValueError(f'mask_rule must be one of {MASK_RULES}, got {mask_rule!r}.')
     height, width = regions.cells.shape
     if height > size[0] * stride or width > size[1] * stride:
-        raise ValueError(f'A map of {size[0]}x{size[1]} cells of {stride}x{stride} pixels does not '
-                         f'cover an image of {height}x{width}.')
+        raise ValueError(f'A map of {size[0]}x{size[1]} positions of {stride}x{stride} pixels does '
+                         f'not cover an image of {height}x{width}.')
     if [x.dtype for x in regions] != [torch.int32, torch.int64, torch.int64]:
         raise ValueError('The cells of regions must be int32 and their index int64, got '
                          f'{[x.dtype for x in regions]}.')
     which = library.choose(implementation, regions.cells, has_triton=False)
     if which == 'cpp':
         return torch.ops.mmseg_ext.region_geometry(
-            *(x.contiguous() for x in regions), *size, stride)
-    return _reference(regions, size, stride)
+            *(x.contiguous() for x in regions), *size, stride, mask_rule == 'half')
+    return _reference(regions, size, stride, mask_rule == 'half')
 
 
-def _reference(regions: RegionSet, size: Tuple[int, int], stride: int) -> Tuple[Tensor, Tensor]:
+def _reference(regions: RegionSet, size: Tuple[int, int], stride: int,
+               half: bool) -> Tuple[Tensor, Tensor]:
     cells, indptr, indices = regions
     number, places = len(indptr) - 1, size[0] * size[1]
     num_cells = int(cells.max()) + 1
@@ -93,7 +102,9 @@ def _reference(regions: RegionSet, size: Tuple[int, int], stride: int) -> Tuple[
     total = torch.zeros(places, dtype=torch.int64).index_add_(
         0, (rows[:, None] * size[1] + columns).flatten(), inside.flatten())
 
-    masks = (2 * covered >= total) & (covered > 0)
+    masks = covered > 0
+    if half:
+        masks &= 2 * covered >= total
     most = covered.max(dim=1, keepdim=True)[0]
     masks |= (covered == most) & ~masks.any(dim=1, keepdim=True)
     return boxes, masks.view(number, *size)

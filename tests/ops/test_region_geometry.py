@@ -52,14 +52,14 @@ def pixels_of(regions):
             for first, last in zip(indptr, indptr[1:])]
 
 
-def box_and_mask(pixels, size, stride):
+def box_and_mask(pixels, size, stride, mask_rule='half'):
     """Box and mask of one region, pixel by pixel and cell by cell of the map."""
     y, x = pixels.nonzero()
     covered, total = np.zeros(size, dtype=int), np.zeros(size, dtype=int)
     for row, column in np.ndindex(pixels.shape):
         total[row // stride, column // stride] += 1
         covered[row // stride, column // stride] += pixels[row, column]
-    mask = (total > 0) & (2 * covered >= total)
+    mask = (total > 0) & (2 * covered >= total) if mask_rule == 'half' else covered > 0
     if not mask.any():
         mask = covered == covered.max()
     return [x.min(), y.min(), x.max(), y.max()], mask
@@ -83,6 +83,24 @@ def test_by_hand(implementation):
         [[1, 0, 1], [0, 0, 0]],  # the last column has two pixels in the image, both here
         [[0, 0, 0], [1, 0, 0]],  # one of two
         [[0, 0, 0], [1, 1, 1]]]
+
+
+@pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
+def test_any_touched_position_counts_if_asked_for(implementation):
+    _, masks = region_geometry(region_set(CELLS, [[0], [4], [2]]), (2, 3), 2, mask_rule='any',
+                               implementation=implementation)
+    assert masks.int().tolist() == [
+        [[1, 0, 0], [0, 0, 0]], [[0, 0, 0], [1, 1, 1]], [[0, 0, 1], [0, 0, 0]]]
+    cells = torch.zeros(4, 8)
+    cells[0, 3] = cells[:, 4:] = 1  # one pixel of the first position, all of the second
+    _, masks = region_geometry(
+        region_set(cells, [[1]]), (1, 2), 4, mask_rule='any', implementation=implementation)
+    assert masks.tolist() == [[[True, True]]]
+
+
+def test_an_unknown_mask_rule_is_refused():
+    with pytest.raises(ValueError, match=r"one of \('half', 'any'\), got 'most'"):
+        region_geometry(region_set(CELLS, [[0]]), (2, 3), 2, mask_rule='most')
 
 
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
@@ -111,13 +129,15 @@ SIZES = [
 
 @pytest.mark.parametrize('size, map_size, stride', SIZES)
 @pytest.mark.parametrize('holes', [False, True], ids=['', 'holes'])
+@pytest.mark.parametrize('mask_rule', ['half', 'any'])
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
 def test_boxes_and_masks_are_those_counted_pixel_by_pixel(
-        implementation, holes, size, map_size, stride):
+        implementation, mask_rule, holes, size, map_size, stride):
     regions = random_regions(*size, holes=holes)
-    boxes, masks = region_geometry(regions, map_size, stride, implementation=implementation)
+    boxes, masks = region_geometry(
+        regions, map_size, stride, mask_rule=mask_rule, implementation=implementation)
     for pixels, box, mask in zip(pixels_of(regions), boxes, masks):
-        expected_box, expected_mask = box_and_mask(pixels, map_size, stride)
+        expected_box, expected_mask = box_and_mask(pixels, map_size, stride, mask_rule)
         assert box.tolist() == expected_box
         np.testing.assert_array_equal(mask, expected_mask)
 
@@ -171,7 +191,7 @@ def test_a_region_without_pixels_is_refused(implementation, groups):
 
 @pytest.mark.parametrize('size', [(1, 3), (2, 2)])
 def test_a_map_that_does_not_cover_the_image_is_refused(size):
-    with pytest.raises(ValueError, match=r'cells of 2x2 pixels does not cover .* 3x5'):
+    with pytest.raises(ValueError, match=r'positions of 2x2 pixels does not cover .* 3x5'):
         region_geometry(region_set(CELLS, [[0]]), size, 2)
 
 
@@ -185,7 +205,7 @@ def test_an_implementation_that_is_not_there_is_refused():
 @pytest.mark.parametrize('groups', [[[0], [1, 4]], []], ids=str)
 def test_opcheck(groups):
     torch.library.opcheck(torch.ops.mmseg_ext.region_geometry.default,
-                          (*region_set(CELLS, groups), 2, 3, 2))
+                          (*region_set(CELLS, groups), 2, 3, 2, True))
 
 
 def weights_of_sample(i, length, number):

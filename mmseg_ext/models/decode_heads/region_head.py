@@ -3,6 +3,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from mmcv.cnn import build_norm_layer
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.utils import ConfigType, SampleList
@@ -16,6 +17,7 @@ from mmseg_ext.ops import (
     region_to_pixel,
     transpose_index,
 )
+from mmseg_ext.ops.region_geometry import MASK_RULES
 
 FEATURES = ('separate', 'tied', 'region', 'box')
 
@@ -36,22 +38,24 @@ class RegionHead(BaseDecodeHead):
     Shapes: N images, R regions, S cells of an image, C classes, D channels.
 
     Source: Caesar, Uijlings, Ferrari, `Region-based semantic segmentation with end-to-end training
-    <https://arxiv.org/abs/1607.07671>`_, ECCV 2016. Left open there and decided here: pixels
-    in no region get the lowest score of their image (as in the released code); a cell of the map
-    lies in a region that covers half of it (:func:`mmseg_ext.ops.region_geometry`); in Eq. 2 the
-    label of a region is the most frequent one of its pixels, and regions without labels do not
-    count; layers: the paper keeps VGG-16 "up to conv5", its released code the hidden fully
-    connected layers too (our configs as well).
+    <https://arxiv.org/abs/1607.07671>`_, ECCV 2016. Left open there and decided here: pixels in no
+    region get the lowest score of their image (as in the released code); which positions of the map
+    lie in a region (``mask_rule``); in Eq. 2 the label of a region is the most frequent one of its
+    pixels, and regions without labels do not count; layers: the paper keeps VGG-16 "up to conv5",
+    its released code the hidden fully connected layers too (our configs as well).
 
     Args:
         in_channels (int): D of the backbone's map.
         channels (int): Width of the two hidden layers. Defaults to 4096, as in VGG-16.
         num_classes (int): C.
-        stride (int): Pixels per cell of the backbone's map. Defaults to 16 (conv5 of VGG).
+        stride (int): Pixels per position of the backbone's map. Defaults to 16 (conv5 of VGG).
         features (str): Table 4 of the paper: ``'separate'`` (default): region and box,
             concatenated before the first layer; ``'tied'``: the same layers for both, scores
             added; ``'region'``; ``'box'``.
         roi_layer (dict): Config of the pooling. Its scale is set by the head.
+        mask_rule (str): Which positions of the map lie in a region: those of which it covers
+            ``'half'``, or ``'any'`` that it touches (:func:`mmseg_ext.ops.region_geometry`).
+            Defaults to ``'half'``.
         softmax_first (bool): Softmax of the regions' scores before the maximum (Eq. 1) instead of
             after it (Eq. 3). Defaults to False.
         region_loss (bool): Train to classify regions (Eq. 2) instead of pixels (Eq. 4). With
@@ -68,8 +72,9 @@ class RegionHead(BaseDecodeHead):
             ``dict(type='Pretrained', checkpoint='torchvision://vgg16')`` loads the hidden ones
             (separate weights start as two halves of them). Defaults to N(0, 0.01).
         kwargs: Other arguments of mmseg's ``BaseDecodeHead``: ``in_index``, ``sampler``,
-            ``ignore_index``... ``conv_cfg``, ``norm_cfg``, ``act_cfg`` and ``align_corners`` have
-            no effect.
+            ``ignore_index``... ``norm_cfg`` puts a norm layer behind each hidden layer, which the
+            paper does not have; its statistics are those of all regions of the batch.
+            ``conv_cfg``, ``act_cfg`` and ``align_corners`` have no effect.
 
     Raises:
         ValueError: If an argument is not one of the above.
@@ -89,6 +94,7 @@ class RegionHead(BaseDecodeHead):
                  stride: int = 16,
                  features: str = 'separate',
                  roi_layer: dict = dict(type='FreeFormRoIPool', output_size=7),  # noqa: B006
+                 mask_rule: str = 'half',
                  softmax_first: bool = False,
                  region_loss: bool = False,
                  decay: float = 0.0,
@@ -107,6 +113,9 @@ class RegionHead(BaseDecodeHead):
             **kwargs)
         if features not in FEATURES:
             raise ValueError(f'RegionHead features must be one of {FEATURES}, got {features!r}.')
+        if mask_rule not in MASK_RULES:
+            raise ValueError(
+                f'RegionHead mask_rule must be one of {MASK_RULES}, got {mask_rule!r}.')
         if not 0 <= decay <= 1:
             raise ValueError(f'RegionHead decay must be from 0 to 1, got {decay}.')
         if self.out_channels != num_classes:
@@ -124,17 +133,22 @@ class RegionHead(BaseDecodeHead):
                              'region (ClassWeightedCrossEntropyLoss) and no sampler.')
         self.stride = stride
         self.features = features
+        self.mask_rule = mask_rule
         self.softmax_first = softmax_first
         self.region_loss = region_loss
         self.decay = decay
         self.roi_layer = MODELS.build(roi_layer)
         height, width = self.roi_layer.output_size
         inputs = self.in_channels * height * width * (2 if features == 'separate' else 1)
-        # numbered as the classifier of torchvision's VGG
-        self.classifier = nn.Sequential(
-            nn.Linear(inputs, channels), nn.ReLU(inplace=True), nn.Dropout(dropout_ratio),
-            nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Dropout(dropout_ratio),
-            nn.Linear(channels, num_classes))
+        # Numbered as the classifier of torchvision's VGG; norm layers lie between the numbers.
+        self.classifier = nn.Sequential()
+        for number, width in ((0, inputs), (3, channels)):
+            self.classifier.add_module(str(number), nn.Linear(width, channels))
+            if self.norm_cfg is not None:
+                self.classifier.add_module(f'norm{number}', _RegionNorm(self.norm_cfg, channels))
+            self.classifier.add_module(str(number + 1), nn.ReLU(inplace=True))
+            self.classifier.add_module(str(number + 2), nn.Dropout(dropout_ratio))
+        self.classifier.add_module('6', nn.Linear(channels, num_classes))
         self.conv_seg = self.dropout = None
 
     @property
@@ -166,10 +180,12 @@ class RegionHead(BaseDecodeHead):
         grid = tuple(maps.shape[2:])
         if grid != tuple(-(-side // self.stride) for side in size):
             raise ValueError(
-                f'RegionHead stride={self.stride} does not fit a map of {grid[0]}x{grid[1]} cells '
-                f'of images of {size[0]}x{size[1]}: set stride to that of the map of the backbone, '
-                'which must round up (VGG does).')
-        boxes, masks = zip(*[region_geometry(image, grid, self.stride) for image in regions])
+                f'RegionHead stride={self.stride} does not fit a map of {grid[0]}x{grid[1]} '
+                f'positions of images of {size[0]}x{size[1]}: set stride to the stride of the '
+                'map, which must round up (VGG does).')
+        boxes, masks = zip(*[
+            region_geometry(image, grid, self.stride, mask_rule=self.mask_rule)
+            for image in regions])
         if self.roi_layer.mode == 'calvin':
             masks = [region_grid_masks(image, box, self.roi_layer.output_size)
                      for image, box in zip(regions, boxes)]
@@ -300,6 +316,18 @@ class RegionHead(BaseDecodeHead):
                 and 2 * state_dict[name].size(1) == columns:
             state_dict[name] = state_dict[name].repeat(1, 2) / 2
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class _RegionNorm(nn.Module):
+    """Norm layer of mmcv over the features of regions, (R, channels)."""
+
+    def __init__(self, norm_cfg: dict, channels: int) -> None:
+        super().__init__()
+        self.norm = build_norm_layer(norm_cfg, channels)[1]
+
+    def forward(self, features: Tensor) -> Tensor:
+        # a map of one position, which every norm layer takes; without regions it has no statistics
+        return self.norm(features[:, :, None, None]).flatten(1) if len(features) else features
 
 
 def _regions_of(metas: Sequence[dict]) -> List[RegionSet]:

@@ -29,7 +29,7 @@ struct Entry {
 std::tuple<at::Tensor, at::Tensor> region_geometry(const at::Tensor& cells,
                                                    const at::Tensor& indptr,
                                                    const at::Tensor& indices, int64_t height,
-                                                   int64_t width, int64_t stride) {
+                                                   int64_t width, int64_t stride, bool half) {
   const int64_t rows = cells.size(0), columns = cells.size(1), regions = indptr.numel() - 1;
   const int64_t num_cells = cells.numel() ? cells.max().item<int32_t>() + 1 : 0;
   TORCH_CHECK_VALUE(indices.numel() == 0 || (indices.min().item<int64_t>() >= 0 &&
@@ -94,7 +94,7 @@ std::tuple<at::Tensor, at::Tensor> region_geometry(const at::Tensor& cells,
       bool any = false;
       int32_t most = 0;
       for (int64_t i = 0; i < height * width; ++i) {
-        mask[i] = covered[i] > 0 && 2 * covered[i] >= total[i];
+        mask[i] = covered[i] > 0 && (!half || 2 * covered[i] >= total[i]);
         any |= mask[i];
         most = std::max(most, covered[i]);
       }

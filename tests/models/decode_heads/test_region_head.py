@@ -453,6 +453,53 @@ def test_an_image_without_padding_has_the_same_scores_in_any_batch():
 # ------------------------------------------------------------------------- from region to pixel
 
 
+def test_the_mask_rule_reaches_the_pooling():
+    (maps, ), samples = two_images()
+    regions = [sample.regions for sample in samples]
+    pooled = {}
+    for mask_rule in ('half', 'any'):
+        head = make_head(features='region', mask_rule=mask_rule).double()
+        head.classifier = nn.Identity()
+        pooled[mask_rule] = torch.cat(head((maps, ), regions, BATCH))
+        rois, masks = [], []
+        for n, image in enumerate(regions):
+            boxes, mask = region_geometry(image, (4, 5), STRIDE, mask_rule=mask_rule)
+            rois.append(F.pad(boxes.double(), (1, 0), value=n))
+            masks.append(mask)
+        expected = free_form_roi_pool(
+            maps, torch.cat(rois), torch.cat(masks), GRID, 1 / STRIDE).flatten(1)
+        torch.testing.assert_close(pooled[mask_rule], expected)
+    assert (pooled['half'] != pooled['any']).any()
+
+
+def test_norm_layers_lie_behind_both_hidden_layers():
+    (maps, ), samples = two_images(torch.float32)
+    regions = [sample.regions for sample in samples]
+    head = make_head(norm_cfg=dict(type='BN'), features='box')
+    seen = []
+    for name in ('1', '4'):  # what the activations get
+        getattr(head.classifier, name).register_forward_pre_hook(
+            lambda _, inputs: seen.append(inputs[0].clone()))
+    for norm in (head.classifier.norm0.norm, head.classifier.norm3.norm):
+        nn.init.ones_(norm.weight), nn.init.zeros_(norm.bias)
+    head((maps, ), regions, BATCH)
+    for features in seen:  # of all regions of the batch
+        torch.testing.assert_close(features.mean(dim=0), torch.zeros(8), atol=1e-4, rtol=0)
+        torch.testing.assert_close(features.var(dim=0, unbiased=False), torch.ones(8),
+                                   atol=1e-2, rtol=0)
+    assert len(seen) == 2 and head.classifier.norm0.norm.num_batches_tracked == 1
+    head.classifier(torch.zeros(0, CHANNELS * GRID * GRID))  # without regions
+    assert head.classifier.norm0.norm.num_batches_tracked == 1
+
+
+def test_without_a_norm_config_there_is_none_and_the_names_are_vggs():
+    names = {name.rsplit('.', 1)[0] for name in make_head().state_dict()}
+    assert names == {'classifier.0', 'classifier.3', 'classifier.6'}
+    names = {name.rsplit('.', 1)[0] for name in make_head(norm_cfg=dict(type='BN')).state_dict()}
+    assert names == {'classifier.0', 'classifier.3', 'classifier.6', 'classifier.norm0.norm',
+                     'classifier.norm3.norm'}
+
+
 def test_decay_goes_from_the_maximum_to_the_mean():
     """Three regions of one pixel: ranked 6 3 0 and 4 2 1; weights 1 1/2 1/4, normalized."""
     scores, regions = [[6, 1], [0, 4], [3, 2]], region_set([[0]], [[0]] * 3)
@@ -777,6 +824,7 @@ def test_layers_start_from_a_normal_distribution_of_001():
 
 
 @pytest.mark.parametrize('kwargs, message', [
+    (dict(mask_rule='most'), r"mask_rule must be one of \('half', 'any'\), got 'most'"),
     (dict(features='both'), "features must be one of .*'separate'.*, got 'both'"),
     (dict(decay=1.5), 'decay must be from 0 to 1, got 1.5'),
     (dict(decay=-1), 'got -1'),
@@ -796,7 +844,7 @@ def test_wrong_arguments_are_named(kwargs, message):
 
 def test_a_map_of_another_stride_is_named():
     maps, samples = two_images()
-    with pytest.raises(ValueError, match='stride=8 does not fit a map of 4x5 cells of .* 64x80'):
+    with pytest.raises(ValueError, match='stride=8 .* map of 4x5 positions of .* 64x80'):
         make_head(stride=8).double().loss(maps, samples, {})
 
 
