@@ -485,8 +485,7 @@ def test_norm_layers_lie_behind_both_hidden_layers():
     head((maps, ), regions, BATCH)
     for features in seen:  # of all regions of the batch
         torch.testing.assert_close(features.mean(dim=0), torch.zeros(8), atol=1e-4, rtol=0)
-        torch.testing.assert_close(features.var(dim=0, unbiased=False), torch.ones(8),
-                                   atol=1e-2, rtol=0)
+        assert ((features.var(dim=0) - 1).abs() < 0.1).all()  # without: 0.0001 to 4.4
     assert len(seen) == 2 and head.classifier.norm0.norm.num_batches_tracked == 1
     head.classifier(torch.zeros(0, CHANNELS * GRID * GRID))  # without regions
     assert head.classifier.norm0.norm.num_batches_tracked == 1
