@@ -110,6 +110,22 @@ def _reference(regions: RegionSet, size: Tuple[int, int], stride: int,
     return boxes, masks.view(number, *size)
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor, such as a part of a ``RegionSet``, to a device without waiting for it.
+
+    Args:
+        tensor (Tensor): Any shape and type.
+        device (torch.device): Where it is needed.
+
+    Returns:
+        Tensor: The copy, or the tensor itself if it is there already.
+    """
+    if device.type == 'cuda' and tensor.device.type == 'cpu':
+        # from pageable memory the copy would wait for the GPU's queue, non_blocking or not
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def expand_ranges(begin: Tensor, count: Tensor) -> Tensor:
     """Concatenate the ranges [begin, begin + count).
 
@@ -194,7 +210,7 @@ def label_counts(regions: RegionSet,
         raise ValueError(f'The regions are those of an image of {height}x{width} pixels, but its '
                          f'label map is {tuple(labels.shape)}.')
     num_cells = int(regions.cells.max()) + 1
-    cells = regions.cells.to(labels.device, non_blocking=True).long()
+    cells = to_device(regions.cells, labels.device).long()
     labels = labels[:height, :width].long()
     counts = (cells >= 0) & (labels != ignore_index)
     if labels.device.type == 'cpu':

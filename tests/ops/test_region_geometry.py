@@ -12,6 +12,7 @@ from mmseg_ext.ops import (
     region_geometry,
     region_grid_masks,
 )
+from mmseg_ext.ops.region_geometry import to_device
 
 IMPLEMENTATIONS = ['reference'] + (['cpp'] if extension_loaded() else [])
 
@@ -206,6 +207,32 @@ def test_an_implementation_that_is_not_there_is_refused():
 def test_opcheck(groups):
     torch.library.opcheck(torch.ops.mmseg_ext.region_geometry.default,
                           (*region_set(CELLS, groups), 2, 3, 2, True))
+
+
+class RecordedTensor:
+    """Stands in for a tensor on the CPU where there is no GPU to copy to."""
+
+    device = torch.device('cpu')
+
+    def __init__(self):
+        self.calls = []
+
+    def pin_memory(self):
+        self.calls.append('pinned')
+        return self
+
+    def to(self, device, non_blocking=False):
+        self.calls.append((device.type, non_blocking))
+        return self
+
+
+def test_regions_go_to_a_gpu_from_pinned_memory():
+    """A copy from pageable memory would wait for the GPU."""
+    assert to_device(RecordedTensor(), torch.device('cuda')).calls == ['pinned', ('cuda', True)]
+    # elsewhere a copy that does not wait could read memory that is free again
+    assert to_device(RecordedTensor(), torch.device('mps')).calls == [('mps', False)]
+    tensor = torch.ones(2)
+    assert to_device(tensor, tensor.device) is tensor
 
 
 def weights_of_sample(i, length, number):

@@ -17,7 +17,7 @@ from mmseg_ext.ops import (
     region_to_pixel,
     transpose_index,
 )
-from mmseg_ext.ops.region_geometry import MASK_RULES
+from mmseg_ext.ops.region_geometry import MASK_RULES, to_device
 
 FEATURES = ('separate', 'tied', 'region', 'box')
 
@@ -196,7 +196,7 @@ class RegionHead(BaseDecodeHead):
         numbers = [len(box) for box in boxes]
         image = torch.repeat_interleave(torch.arange(len(boxes)), torch.tensor(numbers))
         rois = torch.cat([image[:, None], torch.cat(boxes)], dim=1).float()
-        rois, masks = (x.to(maps.device, non_blocking=True) for x in (rois, torch.cat(masks)))
+        rois, masks = (to_device(x, maps.device) for x in (rois, torch.cat(masks)))
         return self._classify(maps, rois, masks, scale).split(numbers)
 
     def _classify(self, maps: Tensor, rois: Tensor, masks: Tensor, scale: float) -> Tensor:
@@ -281,7 +281,7 @@ class RegionHead(BaseDecodeHead):
         num_cells = int(regions.cells.max()) + 1
         # on the CPU, where the regions are: a GPU would be waited for
         index = transpose_index(regions.indptr, regions.indices, num_cells)
-        index = (x.to(scores.device, non_blocking=True) for x in index)
+        index = (to_device(x, scores.device) for x in index)
         return region_to_pixel(scores, *index, decay=self.decay)
 
     def _to_pixels(self,
@@ -294,7 +294,7 @@ class RegionHead(BaseDecodeHead):
         for image_scores, image in zip(scores, regions):
             values = self._to_cells(image_scores, image)
             height, width = image.cells.shape
-            cells = F.pad(image.cells.to(values.device).long(),
+            cells = F.pad(to_device(image.cells, values.device).long(),
                           (0, size[1] - width, 0, size[0] - height), value=-1)
             lowest = image_scores.amin() if len(image_scores) else values.new_zeros(())
             if target is not None and target != size:
@@ -360,7 +360,7 @@ def _calvin_scale(regions: RegionSet, stride: int) -> Tensor:
 def _region_labels(regions: RegionSet, counts: Tensor) -> Tensor:
     """One label for each region, its most frequent one: (R, C) of 0 and 1."""
     region = torch.repeat_interleave(torch.arange(len(regions.indptr) - 1), regions.indptr.diff())
-    region, indices = region.to(counts.device), regions.indices.to(counts.device)
+    region, indices = (to_device(x, counts.device) for x in (region, regions.indices))
     total = counts.new_zeros(len(regions.indptr) - 1, counts.size(1))
     total.index_add_(0, region, counts[indices])
     label = F.one_hot(total.argmax(dim=1), counts.size(1))
