@@ -25,3 +25,4 @@ optim_wrapper = dict(
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, end=1200, by_epoch=False)]
 train_cfg = dict(max_iters=1200, val_interval=200)
 default_hooks = dict(checkpoint=dict(interval=600))
+randomness = dict(seed=0)

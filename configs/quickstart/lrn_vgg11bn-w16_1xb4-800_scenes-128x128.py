@@ -20,3 +20,4 @@ optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=4e-3, weight
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, end=800, by_epoch=False)]
 train_cfg = dict(max_iters=800, val_interval=800)
 default_hooks = dict(checkpoint=dict(interval=800), visualization=dict(interval=10))
+randomness = dict(seed=0)
