@@ -1,3 +1,4 @@
+from functools import partial
 from typing import List, Sequence, Tuple
 
 import torch.nn as nn
@@ -26,14 +27,17 @@ class FCRN(ResNet):
 
     Source: Wu, Shen, van den Hengel, "Bridging Category-level and Instance-level Semantic Image
     Segmentation", 2016, Sec. 2.3 and 3.1. The paper has dropout in "some of the residual blocks"
-    and does not say where in a block: ours is before the block's last convolution, single values
-    (not channels), as Caffe's layer. Its ResNets are Caffe's; ``style='caffe'`` takes those.
+    (Sec. 1) and says neither where in a block nor at which rates. Both are taken from the authors'
+    release of "Wider or Deeper" (2016): behind the block's last norm layer, before the addition, so
+    that the identity is never dropped; single values, not channels. The paper's ResNets are
+    Caffe's; ``style='caffe'`` takes those.
 
     Args:
         depth (int): 18, 34, 50, 101 or 152; the paper's are the last three.
         output_stride (int): Pixels per cell of the last map: 8 (default) or 16.
         dropout (Sequence[float]): Rates of the last residual blocks, the last entry for the last
-            block. Defaults to (0.3, 0.5); () has none, as the paper's "vanilla" networks.
+            block. Defaults to (0.3, 0.5), the rates of "Wider or Deeper"; () has none, as the
+            paper's "vanilla" networks.
         style (str): Where a bottleneck block halves: ``'pytorch'`` (default) in its 3x3
             convolution, ``'caffe'`` in the 1x1 before it. It has to be that of the weights.
         norm_cfg (dict): Norm layers. Defaults to batch norm whose scale and shift are not trained.
@@ -109,13 +113,14 @@ class FCRN(ResNet):
 
     def _add_dropout(self, rates: Sequence[float]) -> None:
         for block, rate in zip(reversed(self._blocks()), reversed(rates)):
-            conv = block.conv3 if isinstance(block, Bottleneck) else block.conv2
-            # A child of the convolution: it is printed and switched with the network, and adds no
-            # level to the names of the parameters.
-            conv.add_module('dropout', nn.Dropout(rate))
-            conv.register_forward_pre_hook(_drop_input)
+            norm = block.norm3 if isinstance(block, Bottleneck) else block.norm2
+            # A child of the block, not of its norm layer: ``norm_eval`` switches norm layers to
+            # eval mode with all their children, and dropout would never drop.
+            block.add_module('dropout', nn.Dropout(rate))
+            # Not a closure: the copy of a network has to use the dropout of the copy.
+            norm.register_forward_hook(partial(_drop_residual, block))
 
 
-# Not a closure: the copy of a network has to use the dropout of the copy.
-def _drop_input(conv: nn.Module, inputs: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
-    return (conv.dropout(inputs[0]), )
+def _drop_residual(block: nn.Module, norm: nn.Module, inputs: Tuple[Tensor, ...],
+                   output: Tensor) -> Tensor:
+    return block.dropout(output)

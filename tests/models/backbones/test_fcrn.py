@@ -72,25 +72,65 @@ def test_pretrained_weights_load_completely(tmp_path):
         torch.testing.assert_close(net.state_dict()[name], value)
 
 
-def test_dropout_sits_before_the_last_convolution_of_the_last_blocks():
-    assert dropouts(FCRN(50, **NARROW)) == {
-        'layer4.1.conv3.dropout': 0.3, 'layer4.2.conv3.dropout': 0.5}
+def test_the_last_blocks_have_dropout_at_the_rates_asked_for():
+    assert dropouts(FCRN(50, **NARROW)) == {'layer4.1.dropout': 0.3, 'layer4.2.dropout': 0.5}
     assert dropouts(FCRN(18, dropout=(.1, .2, .4), **NARROW)) == {
-        'layer3.1.conv2.dropout': .1, 'layer4.0.conv2.dropout': .2, 'layer4.1.conv2.dropout': .4}
+        'layer3.1.dropout': .1, 'layer4.0.dropout': .2, 'layer4.1.dropout': .4}
     assert dropouts(FCRN(18, dropout=(), **NARROW)) == {}
 
 
-def test_dropout_drops_single_values_in_training_alone():
+@pytest.mark.parametrize('depth', [18, 50])
+def test_dropout_drops_the_residual_and_never_the_identity(depth):
+    """All but certain dropout leaves the identity of a block exactly.
+
+    A norm layer shifts zeros, so dropout before the last convolution or before its norm layer would
+    leave the shift; dropout behind the addition would leave nothing.
+    """
     torch.manual_seed(0)
-    conv = FCRN(18, dropout=(.5, ), **NARROW).layer4[1].conv2
+    net = FCRN(depth, dropout=(1 - 1e-12, ) * 2, **NARROW)
+    net.train()
+    randomize_norms(net)
+    first, last = net.layer4[-2], net.layer4[-1]
+    x = torch.randn(2, last.conv1.in_channels, 9, 9)
+    assert last(x).equal(x.relu())
+    x = torch.randn(2, first.conv1.in_channels, 9, 9)
+    identity = first.downsample(x) if depth == 18 else x  # of two blocks the first has a shortcut
+    assert first(x).equal(identity.relu())
+    net.eval()
+    assert not first(x).equal(identity.relu())
+
+
+@pytest.mark.parametrize('rate', [.3, .5])
+def test_dropout_drops_single_values_in_training_alone_beside_frozen_norm_layers(rate):
+    """Frozen norm layers are switched to eval mode in training; dropout is not."""
+    torch.manual_seed(0)
+    net = FCRN(50, dropout=(rate, ), **NARROW)
+    assert net.norm_eval
+    block = net.layer4[2]
     seen = []
-    conv.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))  # after ours
-    ones = torch.ones(1, 32, 20, 20)
-    conv.train()(ones)
-    conv.eval()(ones)
-    assert set(seen[0].unique().tolist()) == {0, 2}
-    assert (seen[0] == 0).float().mean(dim=(2, 3)).sub(.5).abs().max() < .2  # in every channel
-    assert seen[1].equal(ones)
+    block.dropout.register_forward_hook(  # copies: the block adds the identity in place
+        lambda module, inputs, out: seen.append((inputs[0].clone(), out.clone())))
+    x = torch.randn(1, block.conv1.in_channels, 40, 40)
+    net.train()
+    block(x)
+    net.eval()
+    block(x)
+    (before, dropped), (same, kept) = seen
+    gone = dropped == 0
+    torch.testing.assert_close(dropped[~gone], before[~gone] / (1 - rate))
+    assert gone.float().mean(dim=(2, 3)).sub(rate).abs().max() < .1  # in every channel
+    assert kept.equal(same) and same.equal(before)
+
+
+def test_dropout_leaves_the_names_in_a_checkpoint_as_they_are():
+    without, with_dropout = FCRN(50, dropout=(), **NARROW), FCRN(50, **NARROW)
+    randomize_norms(without)
+    with_dropout.load_state_dict(without.state_dict())
+    without.eval()
+    with_dropout.eval()
+    image = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        assert with_dropout(image)[-1].equal(without(image)[-1])
 
 
 def test_a_copy_of_the_network_has_dropout_of_its_own():
