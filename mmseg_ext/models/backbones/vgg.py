@@ -24,8 +24,9 @@ class VGG(BaseModule):
 
     Layers carry the names and numbers of torchvision's ``vgg*`` and ``vgg*_bn`` models
     (``features.N``), so ``init_cfg=dict(type='Pretrained', checkpoint='torchvision://vgg16_bn')``
-    loads. Weights of a plain VGG also load into the batch-norm variant: convolutions are matched
-    in their order and the norm layers keep their initial values, which is how SegNet starts.
+    loads. Weights of a plain VGG (``'torchvision://vgg16'``) also load into the batch-norm variant,
+    which is how SegNet and LRN start: convolutions are matched in their order, with their biases,
+    and the norm layers keep their initial values.
 
     Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
     Recognition", ICLR 2015; as an encoder: SegNet, and Label Refinement Network (Fig. 1).

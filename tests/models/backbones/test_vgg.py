@@ -102,19 +102,28 @@ def test_torchvision_weights_load_completely(batch_norm, tmp_path):
         torch.testing.assert_close(value, state[key])
 
 
-def test_plain_weights_load_into_the_batch_norm_variant_in_order():
+# features.N of the 13 convolutions of torchvision's vgg16, and of vgg16_bn
+CONVS_OF_VGG16 = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+CONVS_OF_VGG16_BN = (0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40)
+
+
+@pytest.mark.parametrize('count, out_indices', [(13, (0, 1, 2, 3, 4, 5)), (7, (2, ))])
+def test_plain_weights_load_into_the_batch_norm_variant_conv_by_conv(count, out_indices, tmp_path):
+    """Read from a file as a config reads it; the norm layers stay new, biases come along."""
     state = torchvision_state_dict(VGG16, batch_norm=False)
-    net = VGG(base_channels=4, norm_cfg=BN)
-    result = net.load_state_dict(dict(state), strict=False)
-    assert not result.unexpected_keys
-    convs = [layer for layer in net.features if isinstance(layer, nn.Conv2d)]
-    stored = [state[k] for k in sorted((k for k in state if k.startswith('features')
-                                        and k.endswith('weight')),
-                                       key=lambda k: int(k.split('.')[1]))]
-    for conv, weight in zip(convs, stored):
-        torch.testing.assert_close(conv.weight.data, weight)
-    norm = net.features[1]
-    assert norm.weight.eq(1).all() and norm.running_mean.eq(0).all()
+    torch.save(state, tmp_path / 'vgg.pth')
+    net = VGG(base_channels=4, norm_cfg=BN, out_indices=out_indices,
+              init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'vgg.pth')))
+    net.init_weights()
+    loaded = net.state_dict()
+    for theirs, ours in list(zip(CONVS_OF_VGG16, CONVS_OF_VGG16_BN))[:count]:
+        for name in ('weight', 'bias'):
+            assert loaded.pop(f'features.{ours}.{name}').equal(state[f'features.{theirs}.{name}'])
+    # what is left are the norm layers
+    new = dict(weight=1, bias=0, running_mean=0, running_var=1, num_batches_tracked=0)
+    assert len(loaded) == count * len(new)
+    for key, value in loaded.items():
+        assert value.eq(new[key.rpartition('.')[2]]).all(), key
 
 
 def test_weights_load_when_the_backbone_is_part_of_a_model():
