@@ -1,5 +1,6 @@
-# Cityscapes as in the release of the FCRN authors: 16 crops of 504x504 at 0.7 to 1.3 times the
-# size, tested on whole images. The scales of the test with --tta are ours: the paper names none.
+# Cityscapes as in the FCRN authors' release of "Wider or Deeper": 16 crops of 504x504 at 0.7 to 1.3
+# times the size, tested on whole images. The paper states neither; its 50-layer networks had larger
+# crops (Sec. 3.1). The scales of the test with --tta are ours: the paper names none.
 data_root = '{{$MMSEG_EXT_DATA:data}}/cityscapes'
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -1,6 +1,8 @@
-# What the data sets of the region paper have in common (Sec. 4.1): longest side 600, flips, ten
-# images per step; in training proposals of one of three colour spaces and the regions of the truth,
-# at test those of RGB. They are made by: python tools/generate_regions.py CONFIG
+# What the data sets of the region paper have in common. Sec. 4.1: in training, proposals of one of
+# three colour spaces (there another for each batch, here for each image) and the ground-truth
+# regions. From the released code, as the paper states none of it: longest side 600, flips, ten
+# images per step, proposals of RGB at test. They are made by: python tools/generate_regions.py
+# CONFIG
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),

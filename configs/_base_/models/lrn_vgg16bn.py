@@ -1,3 +1,5 @@
+# LRN paper, Sec. 4 and 5.1: an encoder as SegNet's, which starts from VGG-16. That network has no
+# norm layers: those of the encoder are new, between convolutions from ImageNet.
 norm_cfg = dict(type='BN')
 model = dict(
     type='StagewiseEncoderDecoder',
@@ -13,7 +15,7 @@ model = dict(
         type='VGG',
         depth=16,
         norm_cfg=norm_cfg,
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://vgg16_bn')),
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://vgg16')),
     decode_head=dict(
         type='LRNHead',
         in_channels=[64, 128, 256, 512, 512, 512],

@@ -1,5 +1,5 @@
-# Region paper, Sec. 4.1: 20 epochs at 1e-3 and 10 at 1e-4, the rest as Fast R-CNN, in which biases
-# learn twice as fast and do not decay.
+# Region paper, Sec. 4.1: 20 epochs at 1e-3 and 10 at 1e-4, the rest as Fast R-CNN: momentum 0.9,
+# decay 5e-4, and biases learn twice as fast and do not decay.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, weight_decay=5e-4),
