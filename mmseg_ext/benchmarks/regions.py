@@ -179,6 +179,38 @@ def region_to_pixel_loss(device: str, small: bool = False) -> Case:
         parity=parity)
 
 
+@benchmark('transpose_index')
+def transposed_index(device: str, small: bool = False) -> Case:
+    """The cells of each region turned into the regions of each cell, against SciPy's transposition.
+
+    SciPy's is on the CPU.
+    """
+    from scipy.sparse import csr_matrix
+    count, num_cells = (9, 20) if small else (370, 600)
+    # the transposition of the regions of each cell: regions are rows now
+    indptr, indices = transpose_index(*random_regions(count, num_cells, device), count)
+    matrix = csr_matrix(
+        (np.ones(len(indices), dtype=np.int8), indices.cpu().numpy(), indptr.cpu().numpy()),
+        shape=(count, num_cells))
+
+    def ours() -> Tuple[Tensor, Tensor]:
+        return transpose_index(indptr, indices, num_cells)
+
+    def scipys() -> Tuple[Tensor, Tensor]:
+        columns = matrix.tocsc()
+        return torch.from_numpy(columns.indptr), torch.from_numpy(columns.indices)
+
+    def parity() -> None:
+        for found, expected in zip(ours(), scipys()):
+            assert torch.equal(found.cpu(), expected.long())
+
+    return Case(
+        inputs=f'{count} regions, {num_cells} cells, {len(indices)} entries',
+        phase='one index',
+        runs={'ours': ours, 'SciPy: csr_matrix.tocsc': scipys},
+        parity=parity)
+
+
 #: Pixels per cell of the feature map, as of VGG-16 up to conv5, and bins of a side.
 STRIDE, BINS = 16, 7
 

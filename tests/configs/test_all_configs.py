@@ -92,12 +92,12 @@ def test_another_project_inherits_a_config_in_one_line(tmp_path):
     """By a path, or by package name where mmseg_ext is imported first, as tools/train.py does."""
     name = 'lrn/lrn_vgg16bn-w16_1xb8-1200_camvid-180x240.py'
     for file, target in (('path', CONFIGS / name), ('package', f'mmseg_ext::{name}')):
-        (tmp_path / f'{file}.py').write_text(
+        (tmp_path / f'by_{file}.py').write_text(
             f"_base_ = {str(target)!r}\nmodel = dict(decode_head=dict(supervision='logits'))\n")
     code = ("import mmseg_ext; from mmengine import Config; from mmseg.registry import MODELS\n"
             "from mmengine.registry import init_default_scope; init_default_scope('mmseg')\n"
-            "for name in ('path.py', 'package.py'):\n"
-            "    cfg = Config.fromfile(name)\n"
+            "cfgs = [Config.fromfile(name) for name in ('by_path.py', 'by_package.py')]\n"
+            "for cfg in cfgs:\n"
             "    print(MODELS.build(cfg.model).decode_head.supervision, cfg.train_cfg.max_iters)")
     run = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path,
                          capture_output=True, text=True)
