@@ -10,6 +10,8 @@ from torch import Tensor
 from mmseg_ext.ops import bootstrapped_cross_entropy, select_hard_pixels
 from mmseg_ext.ops.bootstrapped_cross_entropy import check_options
 
+from .divisor import op_normalization
+
 
 @MODELS.register_module()
 class BootstrappedCrossEntropyLoss(nn.Module):
@@ -33,7 +35,8 @@ class BootstrappedCrossEntropyLoss(nn.Module):
         class_weight (list[float] | str, optional): w, or a file that holds it, as in mmseg.
             Defaults to None: all 1. It has no part in the selection or in Z.
         normalization (str): Z: ``'kept'``, the number of kept pixels (Eq. 1), ``'valid'``, of all
-            valid ones, or ``'numel'``, of all pixels (mmseg's). Defaults to ``'kept'``.
+            valid ones, or ``'all'``, of all pixels (mmseg's; ``'numel'`` is an older name of it).
+            Defaults to ``'kept'``.
         loss_weight (float): Factor of the loss. Defaults to 1.0.
         loss_name (str): Name in the log. Defaults to ``'loss_bootstrapped_ce'``.
 
@@ -56,6 +59,7 @@ class BootstrappedCrossEntropyLoss(nn.Module):
                  loss_weight: float = 1.0,
                  loss_name: str = 'loss_bootstrapped_ce') -> None:
         super().__init__()
+        normalization = op_normalization(normalization)
         check_options(thresh, min_kept, normalization)
         class_weight = get_class_weight(class_weight)
         self.register_buffer(
@@ -66,6 +70,10 @@ class BootstrappedCrossEntropyLoss(nn.Module):
             thresh=thresh, min_kept=min_kept, per_image=per_image, normalization=normalization)
         self.loss_weight = loss_weight
         self.loss_name = loss_name
+
+    @property
+    def divides_by(self) -> None:
+        """None: the loss selects pixels for itself and takes no weights of a sampler."""
 
     def forward(self,
                 pred: Tensor,

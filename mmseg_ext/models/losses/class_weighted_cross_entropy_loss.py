@@ -31,7 +31,8 @@ class ClassWeightedCrossEntropyLoss(nn.Module):
         class_weight (list[float] | str, optional): Weight of each class, or a file that holds
             them, as in mmseg. Defaults to None: all 1.
         normalization (str): Z: ``'weights'`` is the sum of the valid pixels' class weights
-            (PyTorch), ``'pixels'`` their number (Caffe). Defaults to ``'weights'``.
+            (PyTorch), ``'valid'`` their number (Caffe; ``'pixels'`` is an older name of it).
+            Defaults to ``'weights'``.
         loss_weight (float): Factor of the loss. Defaults to 1.0.
         loss_name (str): Name in the log. Defaults to ``'loss_ce'``.
         per_image (bool): Divide the sum of each image by a Z of its own and take the mean of the
@@ -53,9 +54,9 @@ class ClassWeightedCrossEntropyLoss(nn.Module):
                  loss_name: str = 'loss_ce',
                  per_image: bool = False) -> None:
         super().__init__()
-        if normalization not in ('weights', 'pixels'):
-            raise ValueError(
-                f"normalization must be 'weights' or 'pixels', got {normalization!r}.")
+        normalization = 'valid' if normalization == 'pixels' else normalization
+        if normalization not in ('weights', 'valid'):
+            raise ValueError(f"normalization must be 'weights' or 'valid', got {normalization!r}.")
         try:
             class_weight = get_class_weight(class_weight)
         except FileNotFoundError:
@@ -71,6 +72,11 @@ class ClassWeightedCrossEntropyLoss(nn.Module):
         self.per_image = per_image
         self.loss_weight = loss_weight
         self.loss_name = loss_name
+
+    @property
+    def divides_by(self) -> str:
+        """What the sum over the pixels is divided by: ``'weights'`` or ``'valid'``."""
+        return 'valid' if self.class_weight is None else self.normalization
 
     def forward(self,
                 pred: Tensor,
@@ -145,7 +151,7 @@ class ClassWeightedCrossEntropyLoss(nn.Module):
             log_p, label_counts = [torch.cat(list(log_p))], [torch.cat(list(label_counts))]
         loss, total = map(torch.stack, zip(*[
             grouped_nll(*image, self.class_weight) for image in zip(log_p, label_counts)]))
-        if self.normalization == 'pixels':
+        if self.normalization == 'valid':
             total = torch.stack([counts.sum() for counts in label_counts])
         return self.loss_weight * _mean(loss, total)
 
@@ -156,7 +162,7 @@ class ClassWeightedCrossEntropyLoss(nn.Module):
     def _normalizer(self, target: Tensor, ignore_index: int) -> Tensor:
         """Z of each image, (N,), or of the batch, (1,)."""
         valid = target != ignore_index
-        if self.normalization == 'pixels' or self.class_weight is None:
+        if self.divides_by == 'valid':
             return self._per_image(valid)
         weight = self.class_weight[target.where(valid, target.new_zeros(()))]
         return self._per_image(weight * valid)

@@ -85,6 +85,11 @@ class SEMEDALoss(nn.Module):
         if num_classes is not None:
             self.build_edge_net(num_classes)
 
+    @property
+    def divides_by(self) -> str:
+        """What the sum over the pixels is divided by: the valid ones or, as a sum, the images."""
+        return 'valid' if self.norm == 'mean' else 'images'
+
     def build_edge_net(self, num_classes: int) -> None:
         """Build the network, frozen.
 

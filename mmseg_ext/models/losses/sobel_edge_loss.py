@@ -40,6 +40,11 @@ class SobelEdgeLoss(nn.Module):
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
+    @property
+    def divides_by(self) -> str:
+        """What the sum over the pixels is divided by: the valid ones."""
+        return 'valid'
+
     def forward(self,
                 pred: Tensor,
                 target: Tensor,

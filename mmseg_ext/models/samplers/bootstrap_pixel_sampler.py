@@ -1,20 +1,14 @@
-from typing import Any, Dict, List, Optional, Tuple, Union
+import inspect
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 import torch.nn as nn
-from mmseg.models.losses import (
-    CrossEntropyLoss,
-    DiceLoss,
-    FocalLoss,
-    HuasdorffDisstanceLoss,
-    LovaszLoss,
-    TverskyLoss,
-)
+from mmseg.models.losses import FocalLoss
 from mmseg.registry import TASK_UTILS
 from mmseg.structures.sampler import BasePixelSampler
 from torch import Tensor
 
-from mmseg_ext.models.losses import BootstrappedCrossEntropyLoss, ClassWeightedCrossEntropyLoss
+from mmseg_ext.models.losses.divisor import divides_by, divisor, op_normalization
 from mmseg_ext.ops import hard_pixel_mask, select_hard_pixels
 from mmseg_ext.ops.bootstrapped_cross_entropy import HardPixels, check_options, normalizers
 
@@ -26,9 +20,10 @@ class BootstrapPixelSampler(BasePixelSampler):
     Keeps the pixels that are hard for the current model (Eq. 1 of `Bridging Category-level and
     Instance-level Semantic Image Segmentation <https://arxiv.org/abs/1605.06885>`_) and gives them
     weights that carry Eq. 1's normalization: a loss that divides by something else, such as mmseg's
-    cross entropy by all pixels, ends up divided by the number of kept ones. Three more differences
-    from mmseg's sampler: ``min_kept`` counts in the batch (mmseg multiplies it by the batch size)
-    or in each image, exactly ``min_kept`` are kept under ties, and all where there are fewer.
+    cross entropy by all pixels, ends up divided by the number of kept ones. So does every loss of a
+    list, each with its own divisor. Three more differences from mmseg's sampler: ``min_kept``
+    counts in the batch (mmseg multiplies it by the batch size) or in each image, exactly
+    ``min_kept`` are kept under ties, and all where there are fewer.
 
     For cross entropy alone, ``BootstrappedCrossEntropyLoss`` does the same in less time.
 
@@ -40,18 +35,28 @@ class BootstrapPixelSampler(BasePixelSampler):
         per_image (bool): Whether ``min_kept`` and the normalization count in each image instead of
             the batch of a process. Defaults to False.
         normalization (str): What the losses end up divided by: the number of ``'kept'`` pixels
-            (Eq. 1), of ``'valid'`` or of all (``'numel'``). Defaults to ``'kept'``.
+            (Eq. 1), of ``'valid'`` ones or of ``'all'`` (``'numel'`` is an older name of it).
+            Defaults to ``'kept'``.
         difficulty (str): What makes a pixel hard: a low ``'probability'`` of its label by softmax
             (Eq. 1), or a high ``'loss'``, the sum of the head's own losses, for losses that have a
             value for each pixel; there is no threshold then. Defaults to ``'probability'``.
 
     Raises:
-        ValueError: If an argument is out of its range, or the head has losses that divide by
-            different things, which one map of weights cannot make up for.
+        ValueError: If an argument is out of its range, a loss of the head takes no weights, or its
+            ``divides_by`` is unknown.
 
     Note:
         Losses over regions (``DiceLoss``, ``LovaszLoss``, ``TverskyLoss`` ...) have no pixels to
         weigh and see all of them; ``BootstrappedCrossEntropyLoss`` selects for itself.
+
+        The map of :meth:`sample` suits a loss that divides by all pixels. In front of every other
+        loss of the head it is multiplied by what this loss divides by, over all pixels. A loss of
+        your own is taken for one with the arguments of mmseg's ``CrossEntropyLoss``, unless it has
+        an attribute ``divides_by``: ``'kept'``, ``'valid'``, ``'all'``, ``'weights'`` (of
+        ``class_weight``), ``'images'``, ``'nothing'``, or None if it takes no weights; and, if it
+        divides in each image and takes the mean of the images, ``per_image=True``.
+
+        A head with one logit (``out_channels=1``) has the probability of its sigmoid.
 
     Example:
         >>> decode_head = dict(
@@ -66,6 +71,7 @@ class BootstrapPixelSampler(BasePixelSampler):
                  normalization: str = 'kept',
                  difficulty: str = 'probability') -> None:
         super().__init__()
+        normalization = op_normalization(normalization)
         check_options(thresh, min_kept, normalization)
         if difficulty not in ('probability', 'loss'):
             raise ValueError(f"difficulty must be 'probability' or 'loss', got {difficulty!r}.")
@@ -76,16 +82,8 @@ class BootstrapPixelSampler(BasePixelSampler):
         self.selection = dict(
             thresh=thresh, min_kept=min_kept, per_image=per_image, normalization=normalization)
         self.difficulty = difficulty
-        kinds = {_divides_by(loss) for loss in self._losses()} - {None}
-        if len(kinds) > 1:
-            raise ValueError(
-                f"The losses of the head divide by different things ({', '.join(sorted(kinds))}), "
-                'and one map of weights cannot normalize them all: give them the same '
-                'avg_non_ignore, reduction and class_weight.')
-        self.divides_by = kinds.pop() if kinds else 'pixels'
         for loss in self._losses():
-            if isinstance(loss, _WITHOUT_PIXEL_WEIGHTS + (FocalLoss, )):
-                loss.register_forward_pre_hook(_fit_weight, with_kwargs=True)
+            _fit_weights_to(loss)
 
     def sample(self, seg_logit: Tensor, seg_label: Tensor) -> Tensor:
         """Weigh the pixels of a batch.
@@ -95,16 +93,19 @@ class BootstrapPixelSampler(BasePixelSampler):
             seg_label (Tensor): (N, 1, H, W).
 
         Returns:
-            Tensor: Weights, (N, H, W) float32: 0 where a pixel is not kept.
+            Tensor: Weights for a loss that divides by all pixels, (N, H, W) float32: 0 where a
+            pixel is not kept.
         """
         label = seg_label.squeeze(1)
         with torch.no_grad():
             if self.difficulty == 'probability':
+                if seg_logit.size(1) == 1:  # softmax of (0, x) is the sigmoid of x
+                    seg_logit = torch.cat([torch.zeros_like(seg_logit), seg_logit], dim=1)
                 hard = select_hard_pixels(
                     seg_logit, label, ignore_index=self.context.ignore_index, **self.selection)
             else:
                 hard = self._hard_by_loss(seg_logit, label)
-            scale = hard.scale * self._divisor(label)
+            scale = hard.scale * label.numel()
             return hard.kept * scale.float()[:, None, None]
 
     def _losses(self) -> List[nn.Module]:
@@ -134,41 +135,30 @@ class BootstrapPixelSampler(BasePixelSampler):
                             options['per_image'], normalization)
         return HardPixels(kept, scale)
 
-    def _divisor(self, label: Tensor) -> Union[int, Tensor]:
-        """What the head's losses divide their sum by."""
-        valid = label != self.context.ignore_index
-        if self.divides_by == 'class weights':
-            weighted = next(x for x in self._losses() if _divides_by(x) == 'class weights')
-            weights = torch.as_tensor(weighted.class_weight, device=label.device)
-            # Not label[valid], for whose size a GPU would have to be waited for. mmseg's loss that
-            # counts ignored pixels as well cannot look up their weight, so there are none.
-            weights = weights[label.where(valid, label.new_zeros(()))]
-            return weights.where(valid, weights.new_zeros(())).sum()
-        return {'pixels': label.numel(), 'valid pixels': valid.sum(), 'nothing': 1}[self.divides_by]
 
-
-def _divides_by(loss: nn.Module) -> Optional[str]:
-    """What a loss divides its sum over the pixels by; None for losses that have no such sum."""
-    if isinstance(loss, _WITHOUT_PIXEL_WEIGHTS):
-        return None
-    if getattr(loss, 'reduction', 'mean') == 'sum':
-        return 'nothing'
-    if isinstance(loss, ClassWeightedCrossEntropyLoss):
-        by_weights = loss.normalization == 'weights' and loss.class_weight is not None
-        return 'class weights' if by_weights else 'valid pixels'
-    if type(loss) is CrossEntropyLoss and loss.class_weight is not None and not loss.use_sigmoid:
-        return 'class weights'
-    return 'valid pixels' if getattr(loss, 'avg_non_ignore', False) else 'pixels'
-
-
-# Losses over regions, and the one that selects for itself.
-_WITHOUT_PIXEL_WEIGHTS = (BootstrappedCrossEntropyLoss, DiceLoss, HuasdorffDisstanceLoss,
-                          LovaszLoss, TverskyLoss)
+def _fit_weights_to(loss: nn.Module) -> None:
+    """Let a loss get the weights of a sampler in the form and of the size that suit it, once."""
+    arguments = inspect.signature(loss.forward).parameters.values()
+    if not any(x.name == 'weight' or x.kind is x.VAR_KEYWORD for x in arguments):
+        raise ValueError(f'{type(loss).__name__} cannot be combined with BootstrapPixelSampler: it '
+                         'has no argument `weight` for the weights of the pixels.')
+    suited = divides_by(loss) == 'all' and not isinstance(loss, FocalLoss)
+    if not suited and not getattr(loss, '_has_fitted_weights', False):
+        loss.register_forward_pre_hook(_fit_weight, with_kwargs=True)
+        loss._has_fitted_weights = True
 
 
 def _fit_weight(loss: nn.Module, args: Tuple, kwargs: Dict[str, Any]) -> Tuple[Tuple, dict]:
-    """Give a loss the weights of the pixels in the form that it takes."""
+    """Turn weights for a loss that divides by all pixels into weights for this one."""
     weight = kwargs.get('weight')
-    if weight is not None:
-        kwargs['weight'] = weight.flatten() if isinstance(loss, FocalLoss) else None
-    return args, kwargs
+    if weight is None:
+        return args, kwargs
+    kind = divides_by(loss)
+    if kind is None:
+        weight = None
+    elif kind != 'all':
+        total = divisor(loss, args[1], weight, kwargs.get('ignore_index', 255))
+        weight = weight * (total / max(weight.numel(), 1)).to(weight.dtype)[:, None, None]
+    if isinstance(loss, FocalLoss):
+        weight = weight.flatten()
+    return args, dict(kwargs, weight=weight)

@@ -11,6 +11,7 @@ from mmseg_ext.ops import bootstrapped_cross_entropy, select_hard_pixels
 WEIGHTS = [0.5, 2.0, 7.0]
 SELECTIONS = [dict(thresh=0.5), dict(min_kept=7), dict(thresh=0.3, min_kept=9, per_image=True),
               dict(min_kept=7, normalization='valid'), dict(thresh=0.5, normalization='numel')]
+IGNORED = [1, 77]  # a class, and none
 
 
 def batch():
@@ -58,11 +59,30 @@ def test_pixel_weights_are_factors_that_change_neither_selection_nor_normalizer(
     torch.testing.assert_close(loss(pred, label, weight=weight), (each * weight).sum() / 7)
 
 
-def test_another_label_can_be_ignored():
+@pytest.mark.parametrize('ignore_index', IGNORED)
+@pytest.mark.parametrize('weight', [None, torch.rand(2, 5, 4).double()], ids=['fused', 'weights'])
+def test_another_label_can_be_ignored(weight, ignore_index):
+    """The 7 hardest pixels by loops; 255 would be none of the labels."""
     pred, label = batch()
-    label[label == 255] = 0
-    ours = BootstrappedCrossEntropyLoss()(pred, label, ignore_index=0)
-    torch.testing.assert_close(ours, F.cross_entropy(pred, label, ignore_index=0))
+    label[label == 255] = ignore_index
+    losses = []
+    for n, y, x in torch.cartesian_prod(*map(torch.arange, label.shape)).tolist():
+        if label[n, y, x] != ignore_index:
+            loss = -pred[n, :, y, x].log_softmax(dim=0)[label[n, y, x]].item()
+            losses.append((loss, 1. if weight is None else weight[n, y, x].item()))
+    expected = sum(loss * factor for loss, factor in sorted(losses)[-7:]) / 7
+    loss = BootstrappedCrossEntropyLoss(min_kept=7)
+    ours = loss(pred, label, weight=weight, ignore_index=ignore_index)
+    assert ours.item() == pytest.approx(expected)
+
+
+def test_all_is_the_name_of_what_the_op_calls_numel():
+    pred, label = batch()
+    ours, older = (BootstrappedCrossEntropyLoss(min_kept=7, normalization=name)(pred, label)
+                   for name in ('all', 'numel'))
+    kept = BootstrappedCrossEntropyLoss(min_kept=7)(pred, label)
+    torch.testing.assert_close(ours, kept * 7 / label.numel())
+    torch.testing.assert_close(older, ours)
 
 
 def test_class_weights_follow_the_device_but_not_the_checkpoint():
@@ -95,7 +115,13 @@ SAMPLER = dict(
     sampler=dict(type='BootstrapPixelSampler', thresh=0.5, min_kept=9))
 
 
-@pytest.mark.parametrize('bootstrapping', [LOSS, SAMPLER], ids=['loss', 'sampler'])
+BESIDE = dict(SAMPLER, loss_decode=[
+    dict(type='CrossEntropyLoss'),
+    dict(type='ClassWeightedCrossEntropyLoss', per_image=True, loss_name='loss_own')])
+
+
+@pytest.mark.parametrize(
+    'bootstrapping', [LOSS, SAMPLER, BESIDE], ids=['loss', 'sampler', 'sampler-two-losses'])
 def test_a_model_with_it_compiles_whole(bootstrapping):
     torch.manual_seed(0)
     head = dict(type='FCRNHead', in_channels=16, in_index=3, num_classes=3, label_stride=8)
@@ -113,7 +139,7 @@ def test_a_model_with_it_compiles_whole(bootstrapping):
 
 @pytest.mark.parametrize('options, message', [
     (dict(thresh=2.0), 'thresh'), (dict(min_kept=0), 'min_kept'),
-    (dict(normalization='mean'), 'normalization')])
+    (dict(normalization='mean'), "normalization must be 'kept', 'valid' or 'all', got 'mean'")])
 def test_wrong_options_are_refused_when_it_is_built(options, message):
     with pytest.raises(ValueError, match=message):
         BootstrappedCrossEntropyLoss(**options)

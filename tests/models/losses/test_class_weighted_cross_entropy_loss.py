@@ -18,13 +18,13 @@ def batch(ignored=True):
     return pred, label
 
 
-def by_numpy(pred, label, class_weight, normalization):
+def by_numpy(pred, label, class_weight, normalization, ignore_index=255):
     """The definition, pixel by pixel."""
     pred, label = pred.numpy(), label.numpy()
     total = weights = pixels = 0.0
     for n, y, x in np.ndindex(*label.shape):
         c = label[n, y, x]
-        if c == 255:
+        if c == ignore_index:
             continue
         logits = pred[n, :, y, x]
         total += class_weight[c] * (np.log(np.exp(logits).sum()) - logits[c])
@@ -33,11 +33,23 @@ def by_numpy(pred, label, class_weight, normalization):
     return total / (weights if normalization == 'weights' else pixels)
 
 
-@pytest.mark.parametrize('normalization', ['weights', 'pixels'])
+@pytest.mark.parametrize('normalization', ['weights', 'valid'])
 def test_both_normalizations_equal_their_definition(normalization):
     pred, label = batch()
     loss = ClassWeightedCrossEntropyLoss(WEIGHTS, normalization)(pred, label)
     np.testing.assert_allclose(loss.item(), by_numpy(pred, label, WEIGHTS, normalization))
+
+
+@pytest.mark.parametrize('ignore_index', [1, 77])  # a class, and none
+@pytest.mark.parametrize('per_image', [False, True])
+@pytest.mark.parametrize('normalization', ['weights', 'valid'])
+def test_another_label_is_ignored_in_the_sum_and_in_z(normalization, per_image, ignore_index):
+    pred, label = batch()
+    label[label == 255] = ignore_index
+    loss = ClassWeightedCrossEntropyLoss(WEIGHTS, normalization, per_image=per_image)
+    images = ([0], [1]) if per_image else ([0, 1], )
+    each = [by_numpy(pred[n], label[n], WEIGHTS, normalization, ignore_index) for n in images]
+    assert loss(pred, label, ignore_index=ignore_index).item() == pytest.approx(np.mean(each))
 
 
 def test_weights_normalization_is_torchs():
@@ -48,7 +60,7 @@ def test_weights_normalization_is_torchs():
     torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize('normalization', ['weights', 'pixels'])
+@pytest.mark.parametrize('normalization', ['weights', 'valid'])
 def test_without_class_weights_it_is_the_plain_mean(normalization):
     pred, label = batch()
     ours = ClassWeightedCrossEntropyLoss(normalization=normalization)(pred, label)
@@ -58,7 +70,7 @@ def test_without_class_weights_it_is_the_plain_mean(normalization):
 def test_pixel_weights_multiply_and_do_not_change_the_normalizer():
     pred, label = batch()
     weight = torch.rand(label.shape, dtype=torch.float64)
-    loss = ClassWeightedCrossEntropyLoss(WEIGHTS, 'pixels')
+    loss = ClassWeightedCrossEntropyLoss(WEIGHTS, 'valid')
     each = loss(pred, label, reduction_override='none')
     expected = (each * weight).sum() / (label != 255).sum()
     torch.testing.assert_close(loss(pred, label, weight=weight), expected)
@@ -66,7 +78,7 @@ def test_pixel_weights_multiply_and_do_not_change_the_normalizer():
 
 def test_reductions_agree():
     pred, label = batch()
-    loss = ClassWeightedCrossEntropyLoss(WEIGHTS, 'pixels', loss_weight=3.0)
+    loss = ClassWeightedCrossEntropyLoss(WEIGHTS, 'valid', loss_weight=3.0)
     each = loss(pred, label, reduction_override='none')
     assert each.shape == label.shape and each[0, 0, 0] == 0
     torch.testing.assert_close(loss(pred, label, reduction_override='sum'), each.sum())
@@ -75,7 +87,7 @@ def test_reductions_agree():
 
 
 @pytest.mark.parametrize('class_weight', [None, WEIGHTS])
-@pytest.mark.parametrize('normalization', ['weights', 'pixels'])
+@pytest.mark.parametrize('normalization', ['weights', 'valid'])
 def test_an_all_ignored_batch_is_zero_with_a_graph(class_weight, normalization):
     pred = torch.randn(1, 3, 4, 4, requires_grad=True)
     label = torch.full((1, 4, 4), 255)
@@ -86,7 +98,7 @@ def test_an_all_ignored_batch_is_zero_with_a_graph(class_weight, normalization):
 
 def test_gradient():
     pred, label = batch()
-    loss = ClassWeightedCrossEntropyLoss(WEIGHTS, 'pixels')
+    loss = ClassWeightedCrossEntropyLoss(WEIGHTS, 'valid')
     assert torch.autograd.gradcheck(lambda x: loss(x, label), pred.requires_grad_())
 
 
@@ -96,8 +108,13 @@ def test_class_weights_follow_the_device_but_not_the_checkpoint():
     assert loss.to('meta').class_weight.device.type == 'meta'
 
 
+def test_pixels_is_an_older_name_of_valid():
+    loss = ClassWeightedCrossEntropyLoss(WEIGHTS, 'pixels')
+    assert loss.normalization == loss.divides_by == 'valid'
+
+
 def test_unknown_normalization_is_refused():
-    with pytest.raises(ValueError, match="'weights' or 'pixels', got 'caffe'"):
+    with pytest.raises(ValueError, match="'weights' or 'valid', got 'caffe'"):
         ClassWeightedCrossEntropyLoss(normalization='caffe')
 
 
@@ -112,7 +129,7 @@ def test_a_label_outside_the_classes_is_named():
 
 
 @pytest.mark.parametrize('class_weight', [[1.] * 3, WEIGHTS])
-@pytest.mark.parametrize('normalization', ['weights', 'pixels'])
+@pytest.mark.parametrize('normalization', ['weights', 'valid'])
 def test_per_image_is_the_mean_of_the_losses_of_the_images(class_weight, normalization):
     pred, label = batch()
     loss = ClassWeightedCrossEntropyLoss(class_weight, normalization, per_image=True)(pred, label)
@@ -122,7 +139,7 @@ def test_per_image_is_the_mean_of_the_losses_of_the_images(class_weight, normali
 
 
 @pytest.mark.parametrize('class_weight', [None, WEIGHTS])
-@pytest.mark.parametrize('normalization', ['weights', 'pixels'])
+@pytest.mark.parametrize('normalization', ['weights', 'valid'])
 def test_an_image_without_labels_counts_as_zero_in_the_mean_of_images(class_weight, normalization):
     pred, label = batch()
     label[1] = 255
@@ -137,7 +154,7 @@ def test_an_image_without_labels_counts_as_zero_in_the_mean_of_images(class_weig
 def test_pixel_weights_multiply_in_each_image_too():
     pred, label = batch()
     weight = torch.rand(label.shape, dtype=torch.float64)
-    loss = ClassWeightedCrossEntropyLoss(WEIGHTS, 'pixels', per_image=True)
+    loss = ClassWeightedCrossEntropyLoss(WEIGHTS, 'valid', per_image=True)
     each = loss(pred, label, reduction_override='none')
     expected = ((each * weight).sum(dim=(1, 2)) / (label != 255).sum(dim=(1, 2))).mean()
     torch.testing.assert_close(loss(pred, label, weight=weight), expected)
@@ -168,7 +185,7 @@ def cells_and_pixels():
 
 @pytest.mark.parametrize('per_image', [False, True])
 @pytest.mark.parametrize('class_weight', [None, WEIGHTS])
-@pytest.mark.parametrize('normalization', ['weights', 'pixels'])
+@pytest.mark.parametrize('normalization', ['weights', 'valid'])
 def test_cells_have_the_loss_of_their_pixels(class_weight, normalization, per_image):
     scores, pred, label = cells_and_pixels()
     loss = ClassWeightedCrossEntropyLoss(
@@ -207,7 +224,7 @@ def test_one_image_of_cells_is_the_op():
 
 
 @pytest.mark.parametrize('per_image', [False, True])
-@pytest.mark.parametrize('normalization', ['weights', 'pixels'])
+@pytest.mark.parametrize('normalization', ['weights', 'valid'])
 def test_cells_without_labels_or_no_cells_are_zero_with_a_graph(normalization, per_image):
     scores = [torch.randn(4, 3, requires_grad=True), torch.randn(0, 3, requires_grad=True)]
     loss = ClassWeightedCrossEntropyLoss(WEIGHTS, normalization, per_image=per_image)
