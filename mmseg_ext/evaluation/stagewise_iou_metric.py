@@ -7,7 +7,7 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
-from .confusion import confusion_matrix
+from .confusion import valid_pixels
 
 
 @METRICS.register_module()
@@ -26,7 +26,8 @@ class StagewiseIoUMetric(IoUMetric):
 
     Note:
         Pixels are counted in integers over the whole data set. Classes that occur in neither the
-        truth nor the prediction of a stage are left out of that stage's mean, as in mmseg.
+        truth nor the prediction of a stage are left out of that stage's mean, as in mmseg, or
+        count as ``nan_to_num``. An image takes the memory of K x 4 x C numbers.
     """
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
@@ -63,7 +64,7 @@ class StagewiseIoUMetric(IoUMetric):
 
     @staticmethod
     def calculate(pred: Tensor, label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-        """Count pixels by true and predicted class.
+        """Count the pixels of each class.
 
         Args:
             pred (Tensor): Predicted classes, (H, W).
@@ -72,18 +73,23 @@ class StagewiseIoUMetric(IoUMetric):
             ignore_index (int): Label of the pixels that do not count.
 
         Returns:
-            Tensor: Confusion matrix, (C, C) int64 on the CPU: rows are true classes.
+            Tensor: Intersection, union, predicted and true pixels of each class, (4, C) int64 on
+            the CPU.
 
         Raises:
-            ValueError: If a label is neither a class nor ``ignore_index``.
+            ValueError: If the sizes differ, or a value is no class.
         """
-        return confusion_matrix(pred, label, num_classes, ignore_index)
+        pred, label = valid_pixels(pred, label, num_classes, ignore_index)
+        intersect, predicted, true = (
+            torch.bincount(values, minlength=num_classes)
+            for values in (label[pred == label], pred, label))
+        return torch.stack([intersect, predicted + true - intersect, predicted, true]).cpu()
 
     def compute_metrics(self, results: List[Tensor]) -> Dict[str, float]:
         """Turn counts into metrics and print the tables.
 
         Args:
-            results (list[Tensor]): A (K, C, C) stack of confusion matrices per image.
+            results (list[Tensor]): For each image what :meth:`calculate` counts, (K, 4, C).
 
         Returns:
             dict[str, float]: ``aAcc``, ``mIoU``, ``mAcc`` of the finest stage and ``mIoU_s{k}``,
@@ -91,22 +97,16 @@ class StagewiseIoUMetric(IoUMetric):
         """
         if self.format_only:
             return super().compute_metrics(results)
-        confusions = torch.stack(results).sum(dim=0)
-        metrics = super().compute_metrics([_areas(confusions[-1])])
+        stages = sum(results).double().unbind()
+        metrics = super().compute_metrics([stages[-1].unbind()])
         table = PrettyTable(['Stage', 'mIoU', 'mAcc', 'aAcc'])
-        for k, confusion in enumerate(confusions, start=1):
-            values = self.total_area_to_metrics(*_areas(confusion))
+        for k, areas in enumerate(stages, start=1):
+            values = self.total_area_to_metrics(*areas, nan_to_num=self.nan_to_num)
             row = [round(100 * float(_nanmean(values[key])), 2) for key in ('IoU', 'Acc', 'aAcc')]
             metrics[f'mIoU_s{k}'] = row[0]
             table.add_row([f's_{k}', *row])
         print_log(f'per stage results:\n{table}', MMLogger.get_current_instance())
         return metrics
-
-
-def _areas(confusion: Tensor) -> tuple:
-    """Intersection, union, predicted and true pixels of each class, as mmseg's metric has them."""
-    intersect, pred, label = confusion.diagonal(), confusion.sum(dim=0), confusion.sum(dim=1)
-    return tuple(x.double() for x in (intersect, pred + label - intersect, pred, label))
 
 
 def _nanmean(values) -> Tensor:

@@ -11,16 +11,17 @@ def colorize(label_map: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndar
     """Paint a label map.
 
     Args:
-        label_map (np.ndarray): Labels, (H, W).
+        label_map (np.ndarray): Labels, (H, W), of any number of classes.
         palette (Sequence[Sequence[int]]): RGB colour of each class, 0 to 255.
 
     Returns:
         np.ndarray: RGB picture, (H, W, 3) uint8. Labels outside the palette, such as ignored
-        pixels, are white.
+        pixels, are white: 255 is so unless it is a class of the palette.
     """
-    table = np.full((256, 3), 255, dtype=np.uint8)
-    table[:len(palette)] = palette
-    return table[label_map.astype(np.uint8)]
+    table = np.full((len(palette) + 1, 3), 255, dtype=np.uint8)
+    table[:-1] = palette
+    inside = (label_map >= 0) & (label_map < len(palette))
+    return table[np.where(inside, label_map, len(palette)).astype(np.intp)]
 
 
 def draw_stages(image: np.ndarray,

@@ -42,6 +42,16 @@ def test_void_is_255_after_loading_and_the_classes_stay(camvid):
     assert label.ravel().tolist() == list(range(11)) + [255]
 
 
+def test_void_is_the_ignored_number_that_is_asked_for(camvid):
+    dataset = CamVidDataset(data_root=camvid, pipeline=LOAD, ignore_index=254)
+    assert dataset[0]['gt_seg_map'].ravel().tolist() == list(range(11)) + [254]
+    subset = CamVidDataset(data_root=camvid, pipeline=LOAD, ignore_index=254,
+                           metainfo=dict(classes=('car', 'road', 'sky')))
+    expected = [2, 254, 254, 1, 254, 254, 254, 254, 0, 254, 254, 254]
+    assert subset[0]['gt_seg_map'].ravel().tolist() == expected
+    assert subset.metainfo['palette'] == [[64, 0, 128], [128, 64, 128], [128, 128, 128]]
+
+
 def test_class_subset_renumbers_and_void_stays_ignored(camvid):
     dataset = CamVidDataset(
         data_root=camvid, pipeline=LOAD, metainfo=dict(classes=('car', 'road', 'sky')))

@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
 from mmseg_ext.datasets.checked_seg_dataset import CheckedSegDataset, check_label_values
@@ -162,6 +163,96 @@ def test_dataset_with_its_check_can_go_to_a_worker_and_into_a_subset(tmp_path):
     for copied in (pickle.loads(pickle.dumps(dataset)), dataset.get_subset([1])):
         with pytest.raises(ValueError, match='5 in 24 pixels'):
             copied[0]
+
+
+# ---------------------------------------------- files of 16 bits, and what cannot be decoded
+
+def write_wide(path, array, dtype=np.uint16):
+    Image.fromarray(np.asarray(array, dtype=dtype)).save(path)
+
+
+def labels_of(root, label, **kwargs):
+    make_files(root, names=('a', ))
+    write_wide(root / 'seg/train/a.png', label)
+    return TwoClasses(data_root=str(root), pipeline=LOAD, **kwargs)[0]['gt_seg_map']
+
+
+def test_a_file_of_16_bits_with_class_numbers_loads_right(tmp_path):
+    label = np.array([[0, 1, 255], [1, 1, 0]])
+    assert labels_of(tmp_path, label).tolist() == label.tolist()
+
+
+@pytest.mark.parametrize('label, found', [
+    ([[0, 256], [256, 0]], 'label value 256 in 2 pixels, but .* all are multiples of 256'),
+    ([[0, 256], [512, 65280]], '256 in 1 pixels and 2 values more.* all are multiples of 256'),
+    ([[1, 0], [1, 257]], '257 in 1 pixels, but .* write files of 8 bits'),
+    ([[0, 65535], [1, 1]], '65535 in 1 pixels')])
+@pytest.mark.parametrize('label_map', [None, dict(classes=('thing', ))])
+def test_a_file_of_16_bits_whose_values_do_not_fit_8_is_refused(tmp_path, label, found, label_map):
+    """Cut to 8 bits they would be 0, 1 and 255: two classes and ignored."""
+    with pytest.raises(ValueError, match=f"seg/train/a.png' holds the {found}"
+                       if found.startswith('label') else f"a.png' holds the label value {found}"):
+        labels_of(tmp_path, label, metainfo=label_map)
+
+
+def test_a_file_of_32_bits_is_read_as_one_of_16(tmp_path):
+    make_files(tmp_path, names=('a', 'b'))
+    for name, label in (('a', [[0, 1], [1, 0]]), ('b', [[0, 256], [1, 0]])):
+        write_wide(tmp_path / f'seg/train/{name}.tif', label, np.int32)
+    dataset = TwoClasses(data_root=str(tmp_path), pipeline=LOAD, seg_map_suffix='.tif')
+    assert dataset[0]['gt_seg_map'].tolist() == [[0, 1], [1, 0]]
+    with pytest.raises(ValueError, match="b.tif' holds the label value 256"):
+        dataset[1]
+
+
+class DividesBy256(LoadAnnotations):
+    """mmseg's, but for the decoding."""
+
+    def _load_seg_map(self, results):
+        results['gt_seg_map'] = np.array(Image.open(results['seg_map_path'])) // 256
+        results['seg_fields'].append('gt_seg_map')
+
+
+def test_a_loader_of_ones_own_may_read_files_of_16_bits(tmp_path):
+    make_files(tmp_path, names=('a', 'b'))
+    write_wide(tmp_path / 'seg/train/a.png', [[0, 256]])
+    write_wide(tmp_path / 'seg/train/b.png', [[0, 512]])
+    dataset = TwoClasses(data_root=str(tmp_path), pipeline=[LOAD[0], DividesBy256()])
+    assert dataset[0]['gt_seg_map'].tolist() == [[0, 1]]
+    with pytest.raises(ValueError, match='label value 2 in 1 pixels'):
+        dataset[1]
+
+
+@pytest.mark.parametrize('content', [b'', b'no image'], ids=['empty', 'damaged'])
+@pytest.mark.parametrize('name', ['img/train/b.jpg', 'seg/train/b.png'])
+def test_a_file_that_cannot_be_decoded_is_named(tmp_path, name, content):
+    make_files(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    dataset = TwoClasses(data_root=str(tmp_path), pipeline=LOAD)
+    assert dataset[0]['img'].shape == (4, 6, 3)
+    with pytest.raises((ValueError, AssertionError), match=name):
+        dataset[1]
+
+
+# ---------------------------------------------- another number for what is ignored
+
+def test_classes_left_out_are_ignored_by_the_number_that_is_asked_for(tmp_path):
+    make_files(tmp_path, names=('a', ))
+    write(tmp_path / 'seg/train/a.png', [[0, 1, 254], [1, 1, 1]])
+    dataset = TwoClasses(data_root=str(tmp_path), pipeline=LOAD, ignore_index=254,
+                         metainfo=dict(classes=('thing', )))
+    assert dataset[0]['gt_seg_map'].tolist() == [[254, 0, 254], [0, 0, 0]]
+    assert dataset.metainfo['label_map'] == {0: 254, 1: 0}
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(ignore_index=254, reduce_zero_label=True), 'ignore_index=254.*turns 0 into 255'),
+    (dict(ignore_index=-100, metainfo=dict(classes=('thing', ))), '-100.*one of 0..255')])
+def test_a_number_that_mmsegs_loading_cannot_give_is_refused(tmp_path, options, message):
+    make_files(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        TwoClasses(data_root=str(tmp_path), pipeline=LOAD, **options)
+    TwoClasses(data_root=str(tmp_path), pipeline=LOAD[:1], **options)  # no labels, no question
 
 
 def test_values_up_to_the_last_class_and_the_ignored_one_pass():

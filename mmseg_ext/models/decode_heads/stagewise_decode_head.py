@@ -4,7 +4,8 @@ from typing import Dict, List, Optional, Sequence
 import torch
 import torch.nn as nn
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-from mmseg.models.losses import accuracy
+from mmseg.models.losses import LovaszLoss, accuracy
+from mmseg.models.losses.lovasz_loss import lovasz_softmax
 from mmseg.models.utils import resize
 from mmseg.utils import ConfigType, SampleList
 from torch import Tensor
@@ -28,16 +29,19 @@ class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
             ``len(in_channels)``.
         stage_weights (Sequence[float], optional): Factor of each stage's loss, coarse to fine.
             Defaults to 1 for every stage (Label Refinement Network, Sec. 4). Stages of weight 0
-            are left out of the loss and the log.
+            are left out of the log; what they alone use gets a gradient of zero.
         supervision (str): ``'labels'`` compares each stage with the label map resized to the
             stage (LRN's R_k(Y), Eq. 1 and 3; :func:`resize_label`). ``'logits'`` resizes each stage
             to the label map (bilinear; the same authors' G-FRNet). Defaults to ``'labels'``.
+        dropout_ratio (float): 0, which is the default; see Raises.
         kwargs: Arguments of mmseg's ``BaseDecodeHead``: ``norm_cfg``, ``loss_decode``,
-            ``sampler``, ``ignore_index``, ``align_corners``...
+            ``sampler``, ``ignore_index``, ``align_corners``, ``out_channels``...
 
     Raises:
-        ValueError: If ``supervision`` is unknown, ``stage_weights`` has not K entries, or a loss
-            has class weights for another number of classes.
+        ValueError: If ``supervision`` is unknown, ``stage_weights`` has not K entries or is 0 for
+            all, a loss has class weights for another number of classes, ``dropout_ratio`` is not 0
+            (neither LRN nor SegNet has dropout before a classifier), or ``out_channels`` is 1 and
+            a loss needs a logit for each class.
     """
 
     def __init__(self,
@@ -49,8 +53,12 @@ class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
                  in_index: Optional[Sequence[int]] = None,
                  stage_weights: Optional[Sequence[float]] = None,
                  supervision: str = 'labels',
+                 dropout_ratio: float = 0,
                  init_cfg: Optional[dict] = None,
                  **kwargs) -> None:
+        if dropout_ratio:
+            raise ValueError(f'{type(self).__name__} has no dropout, as in the paper, got '
+                             f'dropout_ratio={dropout_ratio}: leave it out.')
         super().__init__(
             in_channels,
             channels,
@@ -71,11 +79,20 @@ class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
         if len(self.stage_weights) != num_stages:
             raise ValueError(f'{type(self).__name__} has {num_stages} stages, but stage_weights '
                              f'has {len(self.stage_weights)} entries.')
+        if not any(self.stage_weights):
+            raise ValueError(f'stage_weights is {list(self.stage_weights)}, but a head learns from '
+                             'at least one stage.')
         for loss in self._losses():
             class_weight = getattr(loss, 'class_weight', None)
-            if class_weight is not None and len(class_weight) != num_classes:
+            if class_weight is not None and len(class_weight) != self.out_channels:
                 raise ValueError(f'{type(loss).__name__} has {len(class_weight)} class weights, '
-                                 f'but the head has {num_classes} classes.')
+                                 f'but the head has {num_classes} classes and '
+                                 f'{self.out_channels} logits.')
+            if self.out_channels == 1 and not _takes_one_logit(loss):
+                raise ValueError(f'{type(loss).__name__} needs a logit for each class, but the '
+                                 'head has out_channels=1: leave out_channels out, or use a loss '
+                                 "of one logit, such as dict(type='CrossEntropyLoss', "
+                                 'use_sigmoid=True).')
 
     @abstractmethod
     def forward(self, inputs: Sequence[Tensor]) -> List[Tensor]:
@@ -129,16 +146,31 @@ class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
         """
         full_label = self._stack_batch_gt(batch_data_samples)  # (N, 1, H, W)
         losses: Dict[str, Tensor] = {}
+        unused = []
         for k, (logits, stage_weight) in enumerate(zip(seg_logits, self.stage_weights), start=1):
             if self.supervision == 'logits':
                 logits = resize(
                     logits, full_label.shape[2:], mode='bilinear', align_corners=self.align_corners)
             label = resize_label(full_label, logits.shape[2:])
-            if stage_weight:
-                for name, value in self._stage_losses(k, logits, label).items():
-                    losses[name] = stage_weight * value
-        losses['acc_seg'] = accuracy(logits, label.squeeze(1), ignore_index=self.ignore_index)
+            if not stage_weight:
+                unused.append(logits)
+                continue
+            for name, value in self._stage_losses(k, logits, label).items():
+                losses[name] = stage_weight * value
+        # DistributedDataParallel waits for the gradient of every parameter. Not 0 * logits.sum(),
+        # which is NaN where a logit is infinite: the sum of no elements is 0, with a graph.
+        first = next(iter(losses))
+        losses[first] = sum((logits[:0].sum() for logits in unused), losses[first])
+        losses['acc_seg'] = self._accuracy(logits, label)
         return losses
+
+    def _accuracy(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Pixel accuracy in per cent. ``label``: (N, 1, h, w)."""
+        if self.out_channels == 1:  # mmseg's would take the only channel for the answer everywhere
+            probability = logits.detach().sigmoid()
+            logits = torch.cat([probability <= self.threshold, probability > self.threshold],
+                               dim=1).float()
+        return accuracy(logits, label.squeeze(1), ignore_index=self.ignore_index)
 
     def _stage_losses(self, k: int, logits: Tensor, label: Tensor) -> Dict[str, Tensor]:
         """All loss functions on one stage. ``label``: (N, 1, h_k, w_k)."""
@@ -156,6 +188,16 @@ class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
     def _losses(self) -> Sequence[nn.Module]:
         single = not isinstance(self.loss_decode, nn.ModuleList)
         return [self.loss_decode] if single else self.loss_decode
+
+
+def _takes_one_logit(loss: nn.Module) -> bool:
+    """Whether a loss is of one logit a pixel, not of a softmax over the classes."""
+    if isinstance(loss, LovaszLoss):
+        return loss.cls_criterion is not lovasz_softmax
+    softmax = type(loss).__name__ in ('TverskyLoss', 'HuasdorffDisstanceLoss')
+    if softmax or type(loss).__module__.startswith('mmseg_ext.'):
+        return False
+    return getattr(loss, 'use_sigmoid', True)
 
 
 def resize_label(label: Tensor, size: Sequence[int]) -> Tensor:

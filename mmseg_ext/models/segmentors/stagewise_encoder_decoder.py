@@ -14,10 +14,10 @@ class StagewiseEncoderDecoder(EncoderDecoder):
     """mmseg's ``EncoderDecoder`` that also reports the label map of every stage at test time.
 
     Training is unchanged. A prediction carries, beside ``pred_sem_seg``, the maps of all K stages
-    of a :class:`StagewiseDecodeHead` as ``stage_sem_seg``, (K, H, W) uint8 at the original image's
-    size, coarse to fine. One pass serves Table 4 of the LRN paper (``StagewiseIoUMetric``) and its
-    Fig. 5 (``StageVisualizationHook``). Sliding windows, padding and flips are treated as for
-    the final map.
+    of a :class:`StagewiseDecodeHead` as ``stage_sem_seg``, (K, H, W) at the original image's size,
+    coarse to fine, uint8 or, for more than 256 classes, int16. One pass serves Table 4 of the LRN
+    paper (``StagewiseIoUMetric``) and its Fig. 5 (``StageVisualizationHook``). Sliding windows,
+    padding and flips are treated as for the final map.
 
     Args:
         kwargs: Arguments of mmseg's ``EncoderDecoder``. ``decode_head`` must be stagewise.
@@ -65,8 +65,9 @@ class StagewiseEncoderDecoder(EncoderDecoder):
         coarse, finest = seg_logits.split(
             [seg_logits.size(1) // num_stages * k for k in (num_stages - 1, 1)], dim=1)
         results = super().postprocess_result(finest, data_samples)
+        dtype = torch.uint8 if self.num_classes <= 256 else torch.int16
         for logits, sample in zip(coarse, results):
-            maps = sample.pred_sem_seg.data.to(torch.uint8)
+            maps = sample.pred_sem_seg.data.to(dtype)
             if num_stages > 1:
                 logits = self._to_original_image(logits, sample.metainfo)
                 stages = logits.view(num_stages - 1, -1, *logits.shape[1:])
@@ -75,7 +76,7 @@ class StagewiseEncoderDecoder(EncoderDecoder):
                 else:
                     # Of max and argmax, which agree, max is four times as fast on a CPU.
                     labels = stages.max(dim=1).indices
-                maps = torch.cat([labels.to(torch.uint8), maps])
+                maps = torch.cat([labels.to(dtype), maps])
             sample.stage_sem_seg = PixelData(data=maps)
         return results
 
