@@ -58,6 +58,7 @@ def list_faces(source: Path) -> List[Face]:
 
     Raises:
         FileNotFoundError: If a list is missing or names no image.
+        ValueError: If a name leads out of the folders.
     """
     faces = []
     for name, split in SPLITS.items():
@@ -68,6 +69,9 @@ def list_faces(source: Path) -> List[Face]:
         names = [line.rpartition(',')[2].strip() for line in path.read_text().splitlines()]
         if not any(names):
             _fail(source, f"'{path}' names no image")
+        for wrong in (name for name in names if name and not _is_plain(name)):
+            raise ValueError(f"'{path}' names the image {wrong!r}, but a name must be that of a "
+                             'file in the folder images: without separators, not . or ..')
         faces += [Face(name, split) for name in names if name]
     return faces
 
@@ -85,7 +89,8 @@ def convert(source: Path, target: Path, workers: int = 2) -> int:
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a map cannot be read, or has another size than its image.
+        ValueError: If a name leads out of the folders, or a map cannot be read or has another
+            size than its image.
     """
     faces = list_faces(source)
     for kind in ('images', 'labels'):
@@ -135,6 +140,11 @@ def convert_face(source: Path, target: Path, face: Face) -> bool:
     _write(new_label, lambda path: label.save(path, format='PNG'))
     _write(new_image, lambda path: shutil.copyfile(image, path))
     return True
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name stays in the folder to which it is added, here and on Windows."""
+    return name not in ('.', '..') and not set(name) & set('/\\:\0')
 
 
 def _read_map(path: Path) -> np.ndarray:

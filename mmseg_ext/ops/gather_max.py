@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from . import library
+from .checks import check_index, check_index_form, check_tensors
 
 
 def gather_max(source: Tensor,
@@ -49,15 +50,11 @@ def gather_max(source: Tensor,
                 [0., 0.],
                 [3., 6.]])
     """
+    check_tensors(source=source)
     if source.ndim != 2 or not source.is_floating_point():
         raise ValueError('source must be a floating-point tensor (N, D), got '
                          f'{source.dtype} {tuple(source.shape)}.')
-    if indptr.ndim != 1 or indices.ndim != 1 or indptr.numel() == 0:
-        raise ValueError('indptr must be (M + 1,) and indices (nnz,), got '
-                         f'{tuple(indptr.shape)} and {tuple(indices.shape)}.')
-    if indptr.is_floating_point() or indices.is_floating_point():
-        raise ValueError(f'indptr and indices must be integers, got {indptr.dtype} and '
-                         f'{indices.dtype}.')
+    check_index_form(indptr, indices)
     which = library.choose(implementation, source)
     source = source.contiguous()
     indptr, indices = indptr.long().contiguous(), indices.long().contiguous()
@@ -89,21 +86,6 @@ def reference(source: Tensor, indptr: Tensor, indices: Tensor) -> Tensor:
     return source.gather(0, winner).where(first < len(indices), source.new_zeros(()))
 
 
-def check_index(indptr: Tensor, indices: Tensor, size: int) -> None:
-    """Refuse an index that is none (on a CPU; the answer would have to be waited for on a GPU).
-
-    Raises:
-        ValueError: If ``indptr`` does not rise from 0 to the number of indices, or an index is not
-            below ``size``.
-    """
-    if indptr.device.type != 'cpu':
-        return
-    if indptr[0] != 0 or indptr[-1] != len(indices) or (indptr.diff() < 0).any():
-        raise ValueError(f'indptr must rise from 0 to the number of indices, {len(indices)}.')
-    if len(indices) and (indices.min() < 0 or indices.max() >= size):
-        raise ValueError(f'indices must be rows of the source, 0 to {size - 1}.')
-
-
 class _GatherMax(torch.autograd.Function):
     """Autograd over a pair of kernels, forward and backward."""
 
@@ -129,7 +111,7 @@ library.define(
 library.define(
     'gather_max_backward',
     '(Tensor gradient, Tensor source, Tensor output, Tensor indptr, Tensor indices) -> Tensor',
-    fake=lambda gradient, source, *args: torch.empty_like(source),
+    fake=lambda gradient, source, *args: source.new_empty(source.shape),
     triton='gather_max.backward')
 _OPS = torch.ops.mmseg_ext
 library.LIBRARY.impl(

@@ -4,6 +4,8 @@ from typing import List, Optional, Tuple, Union
 import torch
 from torch import Tensor
 
+from .checks import check_tensors
+
 
 def grouped_cross_entropy(logits: Tensor,
                           label_counts: Tensor,
@@ -26,13 +28,17 @@ def grouped_cross_entropy(logits: Tensor,
         Tensor: A scalar, float32 for half precision; 0 with a gradient graph if no pixel counts.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        ValueError: If the shapes or types do not fit.
 
     Example:
         >>> logits = torch.tensor([[0., 0.], [0., 0.]])
         >>> grouped_cross_entropy(logits, torch.tensor([[10, 2], [0, 500]]))
         tensor(0.6931)
     """
+    check_tensors(logits=logits, label_counts=label_counts)
+    if not logits.is_floating_point() or label_counts.is_complex():
+        raise ValueError('logits must be floating-point and label_counts real numbers, got '
+                         f'{logits.dtype} and {label_counts.dtype}.')
     if logits.ndim != 2 or logits.shape != label_counts.shape:
         raise ValueError('logits and label_counts must both be (S, C), got '
                          f'{tuple(logits.shape)} and {tuple(label_counts.shape)}.')

@@ -4,6 +4,7 @@ Shapes: H x W pixels in K channels, S cells (superpixels), E pairs of neighbouri
 """
 import heapq
 from itertools import chain
+from numbers import Real
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -23,6 +24,9 @@ TEXTURE_SIGMA, TEXTURE_RADIUS = 1.0, 4
 #: What 1 is in the weights of the texture filters. They are whole numbers, as are the histograms
 #: and what is compared of them, so every machine and implementation merges the same cells.
 ONE = 1 << 12
+
+#: More pixels than an image may have; a filter beyond the second takes minutes and gigabytes.
+MOST, MOST_SIGMA = 1e9, 1e3
 
 library.define(
     'cell_histograms',
@@ -197,7 +201,11 @@ def group_cells(image: np.ndarray,
 
     Returns:
         RegionTree: The regions.
+
+    Raises:
+        ValueError: If the types or sizes do not fit, or a number of a cell is left out.
     """
+    _check_cells(image, cells)
     histograms_of, merge = _implementation(library.choose(implementation, torch.empty(0)))
     num_cells = int(cells.max()) + 1
     sizes, boxes = _sizes(cells, num_cells), _boxes(cells, num_cells)
@@ -243,8 +251,9 @@ def reference_histograms(image: np.ndarray, cells: np.ndarray,
     smooth, derive, edges = texture_filters()
     along_x = _correlate(_correlate(image, derive, axis=1), smooth, axis=0)
     along_y = _correlate(_correlate(image, smooth, axis=1), derive, axis=0)
-    # the derivatives along the diagonals are these divided by the square root of 2
-    falling, rising = along_x + along_y, along_x - along_y
+    # The derivatives along the diagonals are these divided by the square root of 2. In 64 bits: at
+    # a corner of full contrast they are up to twice the steepest step, more than 2^31.
+    falling, rising = along_x.astype(np.int64) + along_y, along_x.astype(np.int64) - along_y
     bins = [np.searchsorted(edges[kind], sign * response, side='right')
             for kind, responses in enumerate([(along_x, along_y), (falling, rising)])
             for response in responses for sign in (1, -1)]
@@ -431,6 +440,22 @@ def _skimage():
     return skimage
 
 
+def _check_cells(image: np.ndarray, cells: np.ndarray) -> None:
+    if not isinstance(image, np.ndarray) or not isinstance(cells, np.ndarray):
+        raise ValueError(f'image and cells must be numpy arrays, got {type(image).__name__} and '
+                         f'{type(cells).__name__}.')
+    if image.dtype != np.uint8 or image.ndim != 3 or image.size == 0:
+        raise ValueError('image must be (H, W, K) uint8 with a pixel at least, got '
+                         f'{image.shape} {image.dtype}.')
+    if cells.dtype != np.int32 or cells.shape != image.shape[:2]:
+        raise ValueError(f'cells must be int32 {image.shape[:2]}, as the image, got {cells.dtype} '
+                         f'{cells.shape}.')
+    # the numbers are not counted before they are known to be no more than the pixels
+    if cells.min() < 0 or cells.max() >= cells.size or (np.bincount(cells.ravel()) == 0).any():
+        raise ValueError('Every number from 0 to the highest must be the number of a cell with a '
+                         f'pixel, got {cells.min()} to {cells.max()} in {cells.size} pixels.')
+
+
 def _check(image: np.ndarray, colour_space: str, scale: float, sigma: float,
            min_cell_size: Optional[int], min_size: int) -> None:
     if not isinstance(image, np.ndarray):
@@ -441,7 +466,10 @@ def _check(image: np.ndarray, colour_space: str, scale: float, sigma: float,
                          f'{image.dtype}; a grey one becomes RGB by np.stack([grey] * 3, axis=2).')
     if colour_space not in COLOUR_SPACES:
         raise ValueError(f'colour_space must be one of {COLOUR_SPACES}, got {colour_space!r}.')
-    for name, value in (('scale', scale), ('sigma', sigma), ('min_cell_size', min_cell_size or 0),
-                        ('min_size', min_size)):
-        if not value >= 0:
+    for name, value, most in (('scale', scale, MOST), ('sigma', sigma, MOST_SIGMA),
+                              ('min_cell_size', min_cell_size or 0, MOST),
+                              ('min_size', min_size, MOST)):
+        if not isinstance(value, Real) or not value >= 0:
             raise ValueError(f'{name} must not be negative, got {value}.')
+        if value > most:
+            raise ValueError(f'{name} must be at most {most:g}, got {value:g}.')

@@ -5,6 +5,15 @@ import torch
 from torch import Tensor
 
 from . import library
+from .checks import (
+    MOST_SIZE,
+    check_index,
+    check_indptr,
+    check_size,
+    check_tensors,
+    check_whole,
+    is_integer,
+)
 from .region_set import RegionSet
 
 MASK_RULES = ('half', 'any')
@@ -49,15 +58,15 @@ def region_geometry(regions: RegionSet,
             those of a ``RegionSet``, or ``mask_rule`` is unknown.
         RuntimeError: If ``implementation`` is asked for and is not there.
     """
+    check_regions(regions)
     if mask_rule not in MASK_RULES:
         raise ValueError(f'mask_rule must be one of {MASK_RULES}, got {mask_rule!r}.')
+    check_size('size', size)
+    check_whole('stride', stride, 1, MOST_SIZE)
     height, width = regions.cells.shape
     if height > size[0] * stride or width > size[1] * stride:
         raise ValueError(f'A map of {size[0]}x{size[1]} positions of {stride}x{stride} pixels does '
                          f'not cover an image of {height}x{width}.')
-    if [x.dtype for x in regions] != [torch.int32, torch.int64, torch.int64]:
-        raise ValueError('The cells of regions must be int32 and their index int64, got '
-                         f'{[x.dtype for x in regions]}.')
     which = library.choose(implementation, regions.cells, has_triton=False)
     if which == 'cpp':
         return torch.ops.mmseg_ext.region_geometry(
@@ -69,7 +78,7 @@ def _reference(regions: RegionSet, size: Tuple[int, int], stride: int,
                half: bool) -> Tuple[Tensor, Tensor]:
     cells, indptr, indices = regions
     number, places = len(indptr) - 1, size[0] * size[1]
-    num_cells = int(cells.max()) + 1
+    num_cells = int(cells.max()) + 1 if cells.numel() else 0
     if len(indices) and not 0 <= indices.min() <= indices.max() < num_cells:
         raise ValueError('Every region must have a pixel.')
     y, x = (cells >= 0).nonzero(as_tuple=True)
@@ -126,6 +135,24 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
+def check_regions(regions: RegionSet) -> None:
+    """Refuse regions whose types, shapes or ``indptr`` are wrong.
+
+    Raises:
+        ValueError: If so.
+    """
+    if not isinstance(regions, tuple) or len(regions) != 3:
+        raise ValueError(f'regions must be a RegionSet, got {type(regions).__name__}.')
+    cells, indptr, indices = regions
+    check_tensors(cells=cells, indptr=indptr, indices=indices)
+    if [x.dtype for x in regions] != [torch.int32, torch.int64, torch.int64]:
+        raise ValueError('The cells of regions must be int32 and their index int64, got '
+                         f'{[x.dtype for x in regions]}.')
+    if cells.ndim != 2:
+        raise ValueError(f'The cells of regions must be (H, W), got {tuple(cells.shape)}.')
+    check_indptr(indptr, indices)
+
+
 def expand_ranges(begin: Tensor, count: Tensor) -> Tensor:
     """Concatenate the ranges [begin, begin + count).
 
@@ -156,13 +183,23 @@ def region_grid_masks(regions: RegionSet, boxes: Tensor, size: Tuple[int, int]) 
 
     Returns:
         Tensor: (R, ph, pw) bool.
+
+    Raises:
+        ValueError: If the regions are not a ``RegionSet``, or the boxes are not one in the image
+            for each.
     """
+    check_regions(regions)
+    check_size('size', size)
     cells, indptr, indices = regions
-    number = len(boxes)
+    number = len(indptr) - 1
+    _check_boxes(boxes, number, cells)
+    if number == 0:
+        return torch.zeros(0, *size, dtype=torch.bool)
     rows, columns = (_neighbours(boxes[:, i], boxes[:, i + 2], size[1 - i]) for i in (1, 0))
     region = torch.arange(number)[:, None, None]
     # a pair (region, cell) is one number; those of the index are sorted
     num_cells = int(cells.max()) + 2
+    check_index(indptr, indices, num_cells - 1, of='cells')
     members = torch.repeat_interleave(torch.arange(number), indptr.diff()) * num_cells + indices
     masks = torch.zeros(number, *size, dtype=torch.bool)
     for y, counts_y in rows:
@@ -172,6 +209,19 @@ def region_grid_masks(regions: RegionSet, boxes: Tensor, size: Tuple[int, int]) 
             inside = members[place] == pair if len(members) else torch.zeros_like(masks)
             masks |= inside & counts_y[:, :, None] & counts_x[:, None, :]
     return masks
+
+
+def _check_boxes(boxes: Tensor, number: int, cells: Tensor) -> None:
+    check_tensors(boxes=boxes)
+    if boxes.shape != (number, 4) or not is_integer(boxes):
+        raise ValueError(f'boxes must be integers ({number}, 4), one for each region, got '
+                         f'{boxes.dtype} {tuple(boxes.shape)}.')
+    height, width = cells.shape
+    first, last = boxes.long().split(2, dim=1)
+    inside = (first >= 0) & (first <= last) & (last < last.new_tensor([width, height]))
+    if not inside.all():
+        raise ValueError('boxes must be x1, y1, x2, y2 with 0 <= x1 <= x2 and 0 <= y1 <= y2 in the '
+                         f'image of {height}x{width} pixels.')
 
 
 def _neighbours(first: Tensor, last: Tensor, number: int) -> list:
@@ -202,14 +252,20 @@ def label_counts(regions: RegionSet,
         Tensor: (S, C) int64, on the device of the labels.
 
     Raises:
-        ValueError: If the labels are smaller than the image or, on a CPU, one is neither a class
-            nor ``ignore_index``.
+        ValueError: If the labels are smaller than the image or no integers or, on a CPU, one is
+            neither a class nor ``ignore_index``.
     """
+    check_regions(regions)
+    check_tensors(labels=labels)
+    check_whole('num_classes', num_classes, 1, MOST_SIZE)
+    check_whole('ignore_index', ignore_index)
     height, width = regions.cells.shape
+    if not is_integer(labels):
+        raise ValueError(f'labels must be integers, got {labels.dtype}.')
     if labels.ndim != 2 or labels.size(0) < height or labels.size(1) < width:
         raise ValueError(f'The regions are those of an image of {height}x{width} pixels, but its '
                          f'label map is {tuple(labels.shape)}.')
-    num_cells = int(regions.cells.max()) + 1
+    num_cells = int(regions.cells.max()) + 1 if regions.cells.numel() else 0
     cells = to_device(regions.cells, labels.device).long()
     labels = labels[:height, :width].long()
     counts = (cells >= 0) & (labels != ignore_index)

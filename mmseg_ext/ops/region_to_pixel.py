@@ -4,6 +4,7 @@ from typing import Optional, Tuple
 import torch
 from torch import Tensor
 
+from .checks import MOST_SIZE, check_index, check_tensors, check_whole
 from .gather_max import gather_max
 
 
@@ -36,7 +37,8 @@ def region_to_pixel(scores: Tensor,
         Tensor: (S, C). The gradient of the maximum goes to one region, the first.
 
     Raises:
-        ValueError: If ``decay`` is not in [0, 1] or the shapes do not fit.
+        ValueError: If ``decay`` is not in [0, 1], the shapes or types do not fit or, on a CPU, the
+            index is not one of the regions.
 
     Example:
         >>> scores = torch.tensor([[1., 5.], [2., 4.]])  # cell 0 is in both regions, 1 in none
@@ -49,10 +51,15 @@ def region_to_pixel(scores: Tensor,
     if decay == 0:
         pixels = gather_max(scores, indptr, indices, implementation=implementation)
     else:
+        check_tensors(scores=scores)
+        if scores.ndim != 2 or not scores.is_floating_point():
+            raise ValueError('scores must be a floating-point tensor (R, C), got '
+                             f'{scores.dtype} {tuple(scores.shape)}.')
+        check_index(indptr, indices, len(scores), of='regions')
         pixels = _ranked_mean(scores, indptr.long(), indices.long(), decay)
     if scores.numel() == 0:
         return pixels
-    alone = indptr.diff() == 0
+    alone = indptr.long().diff() == 0
     return torch.where(alone[:, None], scores.min(), pixels)
 
 
@@ -80,7 +87,14 @@ def transpose_index(indptr: Tensor, indices: Tensor, size: int) -> Tuple[Tensor,
 
     Returns:
         tuple[Tensor, Tensor]: ``indptr`` (S + 1,) and ``indices`` (nnz,), regions in rising order.
+
+    Raises:
+        ValueError: If the shapes or types do not fit or, on a CPU, an index is not one of the
+            cells.
     """
+    check_whole('size', size, 0, MOST_SIZE)
+    check_index(indptr, indices, size, of='cells')
+    indptr, indices = indptr.long(), indices.long()
     rows = torch.repeat_interleave(
         torch.arange(len(indptr) - 1, device=indptr.device), indptr.diff())
     order = indices.argsort(stable=True)

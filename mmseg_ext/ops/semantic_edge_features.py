@@ -8,6 +8,7 @@ from torch import Tensor
 from mmseg_ext.compat import is_compiling
 
 from .bootstrapped_cross_entropy import wrong_label
+from .checks import check_tensors, check_whole, is_integer
 
 #: The weight (out, in, 3, 3) and the bias (out,) of a convolution.
 Layer = Tuple[Tensor, Tensor]
@@ -46,6 +47,8 @@ def semantic_edge_features(maps: Tensor,
             ``ignore_index`` (a GPU asserts).
     """
     check_layers(layers)
+    check_tensors(maps=maps)
+    check_whole('ignore_index', ignore_index)
     features = []
     for number, (weight, bias) in enumerate(layers):
         if number == 0 and maps.ndim == 3:
@@ -76,7 +79,7 @@ def look_up(labels: Tensor, weight: Tensor, bias: Tensor, ignore_index: int) -> 
     Raises:
         ValueError: If the labels are no integers (N, H, W) or, on a CPU, one of them is no class.
     """
-    if labels.ndim != 3 or labels.is_floating_point() or labels.is_complex():
+    if labels.ndim != 3 or not is_integer(labels):
         raise ValueError('labels must be an integer tensor (N, H, W), got '
                          f'{labels.dtype} {tuple(labels.shape)}.')
     (height, width), (channels, classes) = labels.shape[1:], weight.shape[:2]
@@ -136,8 +139,13 @@ def check_layers(layers: Sequence[Layer]) -> None:
     Raises:
         ValueError: If so.
     """
+    for layer in layers:
+        if not isinstance(layer, (tuple, list)) or len(layer) != 2:
+            raise ValueError('layers must be pairs of a weight and a bias, got '
+                             f'{type(layer).__name__}.')
+        check_tensors(weight=layer[0], bias=layer[1])
     shapes = [tuple(weight.shape) for weight, _ in layers]
-    fit = all(len(shape) == 4 and shape[2:] == (3, 3) and bias.shape == shape[:1]
+    fit = all(len(shape) == 4 and shape[0] > 0 and shape[2:] == (3, 3) and bias.shape == shape[:1]
               for shape, (_, bias) in zip(shapes, layers))
     if not layers or not fit or any(a[0] != b[1] for a, b in zip(shapes, shapes[1:])):
         raise ValueError('layers must be weights (D, C, 3, 3) and biases (D,), each with as many '

@@ -5,11 +5,12 @@ import torch
 from torch import Tensor
 
 from . import library
+from .checks import check_tensors, check_whole, is_integer
 
 library.define(
     'semantic_edges',
     '(Tensor labels, int ignore_index) -> Tensor',
-    fake=lambda labels, ignore_index: torch.empty_like(labels, dtype=torch.bool),
+    fake=lambda labels, ignore_index: labels.new_empty(labels.shape, dtype=torch.bool),
     triton='semantic_edges.forward')
 
 #: Types of labels that the kernels read; others are converted.
@@ -52,7 +53,9 @@ def semantic_edges(labels: Tensor,
         >>> semantic_edges(torch.tensor([[[0, 0, 0, 1, 255]]]))
         tensor([[[False, False,  True,  True, False]]])
     """
-    if labels.ndim != 3 or labels.is_floating_point() or labels.is_complex():
+    check_tensors(labels=labels)
+    check_whole('ignore_index', ignore_index)
+    if labels.ndim != 3 or not is_integer(labels):
         raise ValueError('labels must be an integer tensor (N, H, W), got '
                          f'{labels.dtype} {tuple(labels.shape)}.')
     which = library.choose(implementation, labels)

@@ -3,6 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import check_tensors
+
 
 def sobel(maps: Tensor) -> Tensor:
     r"""Apply Sobel's two kernels to each channel.
@@ -40,6 +42,7 @@ def sobel(maps: Tensor) -> Tensor:
         <BLANKLINE>
                  [[0., 0., 0., 0.]]]])
     """
+    check_tensors(maps=maps)
     if maps.ndim != 4 or not maps.is_floating_point():
         raise ValueError('maps must be a floating-point tensor (N, C, H, W), got '
                          f'{maps.dtype} {tuple(maps.shape)}.')

@@ -13,6 +13,7 @@
 #include <tuple>
 #include <vector>
 
+#include "checks.h"
 #include "hardest.h"
 
 namespace mmseg_ext {
@@ -158,7 +159,23 @@ MMSEG_EXT_BLOCKS(c10::Half, float)
 
 // Contiguous and channels-last tensors are read where they lie, others are copied first.
 at::Tensor readable(const at::Tensor& logits) {
+  check_floating(logits, "logits");
+  TORCH_CHECK_VALUE(logits.dim() == 4 && logits.device().is_cpu(),
+                    "logits must be (N, C, H, W) on the CPU, got ", logits.sizes(), ".");
   return logits.is_contiguous(at::MemoryFormat::ChannelsLast) ? logits : logits.contiguous();
+}
+
+// One of the maps (N, H, W) that belong to the logits.
+at::Tensor readable_map(const at::Tensor& map, const char* name, at::ScalarType type,
+                        const at::Tensor& logits) {
+  return checked(map, name, type, "(N, H, W)", {logits.size(0), logits.size(2), logits.size(3)});
+}
+
+optional<at::Tensor> readable_weights(const optional<at::Tensor>& class_weight,
+                                      const at::Tensor& logits) {
+  if (!class_weight.has_value()) return class_weight;
+  return checked(*class_weight, "class_weight", at::toOpMathType(logits.scalar_type()), "(C,)",
+                 {logits.size(1)});
 }
 
 Layout layout_of(const at::Tensor& logits) {
@@ -187,7 +204,10 @@ void for_each_block(const Layout& layout, int64_t images, const Block& block) {
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> bootstrapped_cross_entropy(
     const at::Tensor& logits_, const at::Tensor& labels_, const optional<at::Tensor>& class_weight_,
     optional<double> thresh, optional<int64_t> min_kept, bool per_image, int64_t ignore_index) {
-  const at::Tensor logits = readable(logits_), labels = labels_.contiguous();
+  check_min_kept(min_kept);
+  const at::Tensor logits = readable(logits_);
+  const at::Tensor labels = readable_map(labels_, "labels", at::kLong, logits);
+  const optional<at::Tensor> class_weight = readable_weights(class_weight_, logits);
   const Layout layout = layout_of(logits);
   const int64_t images = logits.size(0), total = images * layout.pixels;
   const auto accumulate = at::toOpMathType(logits.scalar_type());
@@ -213,14 +233,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> bootstrapped_cross_en
                   forward(x + n * layout.pixels * layout.classes + first * layout.by_pixel, layout,
                           label + p, count, tile, ignore_index, limit, loss + p, code + p);
             });
-        if (wrong > 0) {
-          const int64_t* bad = std::find_if(label, label + total, [&](int64_t value) {
-            return value != ignore_index && (value < 0 || value >= layout.classes);
-          });
-          TORCH_CHECK_VALUE(false, "labels hold ", *bad, ", which is neither one of the ",
-                            layout.classes, " classes, 0 to ", layout.classes - 1,
-                            ", nor ignore_index, ", ignore_index, ".");
-        }
+        if (wrong > 0) check_labels(labels, layout.classes, ignore_index);
 
         std::vector<int64_t> hard(images);
         for (int64_t n = 0; n < images; ++n) {
@@ -244,7 +257,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> bootstrapped_cross_en
           select(loss, code, total, thresh.has_value(), all, min_kept);
         }
 
-        const A* weight = class_weight_.has_value() ? class_weight_->data_ptr<A>() : nullptr;
+        const A* weight = class_weight.has_value() ? class_weight->data_ptr<A>() : nullptr;
         for (int64_t n = 0; n < images; ++n) {
           // sums of fixed chunks, so that the result does not depend on the threads
           const int64_t chunks = (layout.pixels + kGrain - 1) / kGrain;
@@ -269,35 +282,56 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> bootstrapped_cross_en
   return {sums, kept, num_kept, num_valid};
 }
 
+// Whether the kept pixels among `count` have classes. A bool that was made from other memory may
+// hold any byte, and these are counted.
+bool can_be_kept(const int64_t* label, const uint8_t* kept, int64_t count, int64_t classes) {
+  uint8_t wrong = 0;
+  for (int64_t j = 0; j < count; ++j)
+    wrong |= (kept[j] > 1) | (kept[j] & (static_cast<uint64_t>(label[j]) >= uint64_t(classes)));
+  return wrong == 0;
+}
+
 // gradient (N,) with respect to the sums -> with respect to the logits, channels last if they are
 at::Tensor bootstrapped_cross_entropy_backward(const at::Tensor& gradient_,
                                                const at::Tensor& logits_, const at::Tensor& labels_,
                                                const optional<at::Tensor>& class_weight_,
                                                const at::Tensor& kept_) {
-  const at::Tensor logits = readable(logits_), labels = labels_.contiguous(),
-                   kept = kept_.contiguous();
-  const at::Tensor factors = gradient_.contiguous();
+  const at::Tensor logits = readable(logits_);
+  const at::Tensor labels = readable_map(labels_, "labels", at::kLong, logits);
+  const at::Tensor kept = readable_map(kept_, "kept", at::kBool, logits);
+  const optional<at::Tensor> class_weight = readable_weights(class_weight_, logits);
+  const at::Tensor factors = checked(
+      gradient_, "gradient", at::toOpMathType(logits.scalar_type()), "(N,)", {logits.size(0)});
   const Layout layout = layout_of(logits);
   at::Tensor gradient = at::empty_like(logits);
   if (logits.numel() == 0) return gradient;
   prefer_huge_pages(gradient.data_ptr(), gradient.nbytes());
   const int64_t* label = labels.data_ptr<int64_t>();
   const bool* keep = kept.data_ptr<bool>();
+  const auto* byte = static_cast<const uint8_t*>(kept.data_ptr());
+  std::atomic<bool> wrong{false};
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kBFloat16, at::kHalf, logits.scalar_type(), "bootstrapped_cross_entropy_backward", [&] {
         using A = at::opmath_type<scalar_t>;
         const scalar_t* x = logits.data_ptr<scalar_t>();
         scalar_t* to = gradient.data_ptr<scalar_t>();
         const A* factor = factors.data_ptr<A>();
-        const A* weight = class_weight_.has_value() ? class_weight_->data_ptr<A>() : nullptr;
+        const A* weight = class_weight.has_value() ? class_weight->data_ptr<A>() : nullptr;
         for_each_block<A>(
             layout, logits.size(0), [&](int64_t n, int64_t first, int64_t count, Tile<A>& tile) {
               const int64_t p = n * layout.pixels + first;
               const int64_t at = n * layout.pixels * layout.classes + first * layout.by_pixel;
+              // here the labels are about to be read anyway
+              if (!can_be_kept(label + p, byte + p, count, layout.classes)) {
+                wrong = true;
+                return;
+              }
               backward(x + at, layout, label + p, keep + p, count, tile, weight, factor[n],
                        to + at);
             });
       });
+  TORCH_CHECK_VALUE(!wrong, "kept must be True only where the label is one of the ", layout.classes,
+                    " classes.");
   return gradient;
 }
 

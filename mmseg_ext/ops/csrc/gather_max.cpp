@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "checks.h"
 #include "vectorize.h"
 
 namespace mmseg_ext {
@@ -67,34 +68,43 @@ void copy_rows(const T* from, int64_t from_stride, int64_t count, int64_t width,
     std::memcpy(to + n * to_stride, from + n * from_stride, width * sizeof(T));
 }
 
-Rows rows_of(const at::Tensor& indptr, const at::Tensor& indices, int64_t sources,
-             int64_t columns) {
-  const Rows rows{indptr.data_ptr<int64_t>(), indices.data_ptr<int64_t>(), indptr.numel() - 1,
-                  columns};
-  // Out of bounds here is memory of others: checked although it takes a pass over the index.
-  TORCH_CHECK_VALUE(rows.count >= 0 && rows.indptr[0] == 0 &&
-                        rows.indptr[rows.count] == indices.numel() &&
-                        std::is_sorted(rows.indptr, rows.indptr + rows.count + 1),
-                    "indptr must rise from 0 to the number of indices, ", indices.numel(), ".");
-  const auto range = std::minmax_element(rows.indices, rows.indices + indices.numel());
-  TORCH_CHECK_VALUE(indices.numel() == 0 || (*range.first >= 0 && *range.second < sources),
-                    "indices must be rows of the source, 0 to ", sources - 1, ".");
-  return rows;
+// An index, checked, and the tensors that own it.
+struct Index {
+  Index(const at::Tensor& indptr_, const at::Tensor& indices_)
+      : indptr(checked(indptr_, "indptr", at::kLong, "(M + 1,)", {kAny})),
+        indices(checked(indices_, "indices", at::kLong, "(nnz,)", {kAny})) {
+    check_indptr(indptr, indices);
+  }
+  Rows rows(int64_t sources, int64_t columns) const {
+    TORCH_CHECK_VALUE(all_between<int64_t>(indices, 0, sources),
+                      "indices must be rows of the source, 0 to ", sources - 1, ".");
+    return {indptr.data_ptr<int64_t>(), indices.data_ptr<int64_t>(), indptr.numel() - 1, columns};
+  }
+  const at::Tensor indptr, indices;
+};
+
+// A matrix (or maps) of the type of the source.
+at::Tensor checked_source(const at::Tensor& source, const char* name, const char* shape,
+                          at::IntArrayRef sizes) {
+  check_floating(source, name);
+  return checked(source, name, source.scalar_type(), shape, sizes);
 }
 
-// source (N, D), indptr (M + 1,), indices (nnz,) int64, all contiguous -> (M, D)
-at::Tensor gather_max(const at::Tensor& source, const at::Tensor& indptr,
+// source (N, D), indptr (M + 1,), indices (nnz,) int64 -> (M, D)
+at::Tensor gather_max(const at::Tensor& source_, const at::Tensor& indptr,
                       const at::Tensor& indices) {
+  const at::Tensor source = checked_source(source_, "source", "(N, D)", {kAny, kAny});
   if (at::isReducedFloatingType(source.scalar_type()))  // exact: the order is the same in float32
     return gather_max(source.to(at::kFloat), indptr, indices).to(source.scalar_type());
-  const Rows rows = rows_of(indptr, indices, source.size(0), source.size(1));
+  const Index index(indptr, indices);
+  const Rows rows = index.rows(source.size(0), source.size(1));
   at::Tensor output = at::empty({rows.count, rows.columns}, source.options());
   prefer_huge_pages(output.data_ptr(), output.nbytes());
   AT_DISPATCH_FLOATING_TYPES(source.scalar_type(), "gather_max", [&] {
     const auto* from = source.data_ptr<scalar_t>();
     auto* to = output.data_ptr<scalar_t>();
     // the copy pays where rows are used more than once
-    const int64_t copied = indices.numel() > source.size(0) ? source.size(0) : 0;
+    const int64_t copied = index.indices.numel() > source.size(0) ? source.size(0) : 0;
     const auto block = [&](int64_t first, int64_t width, scalar_t* copy) {
       copy_rows(from + first, rows.columns, copied, width, copy, width);
       MMSEG_EXT_CALL(forward, copied ? copy : from + first, copied ? width : rows.columns, rows,
@@ -106,15 +116,20 @@ at::Tensor gather_max(const at::Tensor& source, const at::Tensor& indptr,
 }
 
 // gradient and output (M, D) -> gradient with respect to the source
-at::Tensor gather_max_backward(const at::Tensor& gradient, const at::Tensor& source,
-                               const at::Tensor& output, const at::Tensor& indptr,
+at::Tensor gather_max_backward(const at::Tensor& gradient, const at::Tensor& source_,
+                               const at::Tensor& output_, const at::Tensor& indptr,
                                const at::Tensor& indices) {
+  const at::Tensor source = checked_source(source_, "source", "(N, D)", {kAny, kAny});
+  const int64_t sizes[] = {std::max<int64_t>(indptr.numel() - 1, 0), source.size(1)};
+  const at::Tensor output = checked(output_, "output", source.scalar_type(), "(M, D)", sizes);
+  const at::Tensor received = checked(gradient, "gradient", source.scalar_type(), "(M, D)", sizes);
   if (at::isReducedFloatingType(source.scalar_type()))  // summed in float32
-    return gather_max_backward(gradient.to(at::kFloat), source.to(at::kFloat),
+    return gather_max_backward(received.to(at::kFloat), source.to(at::kFloat),
                                output.to(at::kFloat), indptr, indices)
         .to(source.scalar_type());
-  const Rows rows = rows_of(indptr, indices, source.size(0), source.size(1));
-  const at::Tensor sum = at::empty_like(source), received = gradient.contiguous();
+  const Index index(indptr, indices);
+  const Rows rows = index.rows(source.size(0), source.size(1));
+  const at::Tensor sum = at::empty_like(source);
   AT_DISPATCH_FLOATING_TYPES(source.scalar_type(), "gather_max_backward", [&] {
     const auto* from = source.data_ptr<scalar_t>();
     const auto* top = output.data_ptr<scalar_t>();
@@ -137,20 +152,27 @@ Maps maps_of(const at::Tensor& input) {
   return {input.size(0), input.size(1), input.size(2) * input.size(3)};
 }
 
-Rows bins_of(const at::Tensor& indptr, const at::Tensor& indices, const Maps& maps, int64_t bins) {
-  const Rows rows = rows_of(indptr, indices, maps.count * maps.cells, maps.columns);
+Rows bins_of(const Index& index, const Maps& maps, int64_t bins) {
+  const Rows rows = index.rows(maps.count * maps.cells, maps.columns);
   TORCH_CHECK_VALUE(bins > 0 && rows.count % bins == 0, "indptr has ", rows.count,
                     " rows, which are not whole regions of ", bins, " bins.");
+  product({maps.columns, bins}, "A region");  // without regions there may be any number of bins
   return rows;
 }
 
-// input (N, D, h, w), indptr (K * bins + 1,), indices (nnz,) int64, all contiguous -> (K, D, bins)
-at::Tensor gather_max_bins(const at::Tensor& input, const at::Tensor& indptr,
+at::Tensor checked_maps(const at::Tensor& input) {
+  return checked_source(input, "input", "(N, D, h, w)", {kAny, kAny, kAny, kAny});
+}
+
+// input (N, D, h, w), indptr (K * bins + 1,), indices (nnz,) int64 -> (K, D, bins)
+at::Tensor gather_max_bins(const at::Tensor& input_, const at::Tensor& indptr,
                            const at::Tensor& indices, int64_t bins) {
+  const at::Tensor input = checked_maps(input_);
   if (at::isReducedFloatingType(input.scalar_type()))
     return gather_max_bins(input.to(at::kFloat), indptr, indices, bins).to(input.scalar_type());
   const Maps maps = maps_of(input);
-  const Rows rows = bins_of(indptr, indices, maps, bins);
+  const Index index(indptr, indices);
+  const Rows rows = bins_of(index, maps, bins);
   at::Tensor output = at::empty({rows.count / bins, rows.columns, bins}, input.options());
   prefer_huge_pages(output.data_ptr(), output.nbytes());
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "gather_max_bins", [&] {
@@ -168,14 +190,20 @@ at::Tensor gather_max_bins(const at::Tensor& input, const at::Tensor& indptr,
 }
 
 // gradient (K, D, bins) -> gradient with respect to the input
-at::Tensor gather_max_bins_backward(const at::Tensor& gradient, const at::Tensor& input,
+at::Tensor gather_max_bins_backward(const at::Tensor& gradient_, const at::Tensor& input_,
                                     const at::Tensor& indptr, const at::Tensor& indices) {
+  const at::Tensor input = checked_maps(input_);
+  const at::Tensor gradient = checked(gradient_, "gradient", input.scalar_type(), "(K, D, bins)",
+                                      {kAny, input.size(1), kAny});
   if (at::isReducedFloatingType(input.scalar_type()))
     return gather_max_bins_backward(gradient.to(at::kFloat), input.to(at::kFloat), indptr, indices)
         .to(input.scalar_type());
   const Maps maps = maps_of(input);
   const int64_t bins = gradient.size(2);
-  const Rows rows = bins_of(indptr, indices, maps, bins);
+  const Index index(indptr, indices);
+  const Rows rows = bins_of(index, maps, bins);
+  TORCH_CHECK_VALUE(gradient.size(0) == rows.count / bins, "gradient has ", gradient.size(0),
+                    " regions, indptr has ", rows.count / bins, ".");
   const at::Tensor sum = at::empty_like(input);
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "gather_max_bins_backward", [&] {
     const auto* from = input.data_ptr<scalar_t>();

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <queue>
 #include <tuple>
 #include <vector>
 
+#include "checks.h"
 #include "vectorize.h"
 
 namespace mmseg_ext {
@@ -56,16 +58,34 @@ struct Derivatives {
   std::vector<int32_t> along_x, along_y;
 };
 
-std::tuple<at::Tensor, at::Tensor> cell_histograms(const at::Tensor& image, const at::Tensor& cells,
-                                                   int64_t num_cells, const at::Tensor& colour_bins,
-                                                   const at::Tensor& smooth,
-                                                   const at::Tensor& derive,
-                                                   const at::Tensor& edges) {
+// image (H, W, K) uint8, cells (H, W) int32 from 0 to num_cells - 1; colour_bins (256,), smooth and
+// derive (taps,), edges (2, E) int32 -> (S, K * colours) and (S, K * 8 * (E + 1)) int32
+std::tuple<at::Tensor, at::Tensor> cell_histograms(
+    const at::Tensor& image_, const at::Tensor& cells_, int64_t num_cells,
+    const at::Tensor& colour_bins_, const at::Tensor& smooth_, const at::Tensor& derive_,
+    const at::Tensor& edges_) {
   constexpr int64_t kOrientations = 8;
+  const at::Tensor image = checked(image_, "image", at::kByte, "(H, W, K)", {kAny, kAny, kAny});
   const int64_t height = image.size(0), width = image.size(1), channels = image.size(2);
+  const at::Tensor cells = checked(cells_, "cells", at::kInt, "(H, W)", {height, width});
+  const at::Tensor colour_bins = checked(colour_bins_, "colour_bins", at::kInt, "(256,)", {256});
+  const at::Tensor smooth = checked(smooth_, "smooth", at::kInt, "(taps,)", {kAny});
+  const at::Tensor derive = checked(derive_, "derive", at::kInt, "(taps,)", {smooth.numel()});
+  const at::Tensor edges = checked(edges_, "edges", at::kInt, "(2, E)", {2, kAny});
+  TORCH_CHECK_VALUE(cells.numel() > 0, "An image must have a pixel, got ", image.sizes(), ".");
+  TORCH_CHECK_VALUE(smooth.numel() % 2 == 1, "A filter must have an odd number of taps, got ",
+                    smooth.numel(), ".");
+  // every cell has a pixel
+  TORCH_CHECK_VALUE(num_cells <= cells.numel() && all_between<int32_t>(cells, 0, num_cells),
+                    "cells must be numbers from 0 to num_cells - 1, of which there are no more than "
+                    "pixels; got num_cells = ", num_cells, " and ", cells.numel(), " pixels, from ",
+                    cells.min().item<int32_t>(), " to ", cells.max().item<int32_t>(), ".");
   const int32_t* colour_bin = colour_bins.data_ptr<int32_t>();
+  TORCH_CHECK_VALUE(colour_bin[255] < 256 && all_between<int32_t>(colour_bins, 0, colour_bin[255] + 1),
+                    "colour_bins must be from 0 to its last number, which must be below 256.");
   const int64_t num_colours = colour_bin[255] + 1;
   const int64_t num_edges = edges.size(1), num_bins = num_edges + 1;
+  product({num_cells, channels, kOrientations, std::max(num_bins, num_colours)}, "The histograms");
   const at::Tensor colour = at::zeros({num_cells, channels * num_colours}, cells.options());
   const at::Tensor texture =
       at::zeros({num_cells, channels * kOrientations * num_bins}, cells.options());
@@ -83,9 +103,10 @@ std::tuple<at::Tensor, at::Tensor> cell_histograms(const at::Tensor& image, cons
         ++in_colour[column * num_colours + colour_bin[values[p * channels + c]]];
         int32_t* counts = in_texture + column * kOrientations * num_bins;
         const int32_t x = derivatives.along_x[p], y = derivatives.along_y[p];
-        const int32_t responses[] = {x, y, x + y, x - y};
+        // along the diagonals twice the steepest step, which does not fit 32 bits
+        const int64_t responses[] = {x, y, int64_t{x} + y, int64_t{x} - y};
         for (int64_t i = 0; i < 4; ++i) {
-          const int32_t response = std::abs(responses[i]);
+          const int64_t response = std::abs(responses[i]);
           const int32_t* lowest = edge + i / 2 * num_edges;
           int64_t bin = 0;
           while (bin < num_edges && response >= lowest[bin]) ++bin;
@@ -119,6 +140,9 @@ struct Histograms {
     std::copy(counts, counts + of_cells.numel(), rows.begin());
     for (int64_t i = 0; i < bins; ++i) per_pixel += counts[i];
     per_pixel /= size_of_first;
+    TORCH_CHECK_VALUE(per_pixel > 0, "A histogram must count every pixel of a cell, got ",
+                      at::sum(of_cells[0]).item<int64_t>(), " counts of ", size_of_first,
+                      " pixels.");
   }
   const uint32_t* row(int64_t region) const { return &rows[region * bins]; }
 
@@ -153,14 +177,50 @@ Region merged(const Region& a, const Region& b) {
           {}};
 }
 
-at::Tensor merge_cells(at::TensorList histograms, const at::Tensor& sizes, const at::Tensor& boxes,
-                       const at::Tensor& pairs, int64_t num_pixels) {
-  const int64_t num_cells = sizes.size(0);
+// Cells that share pixels with an image of `num_pixels`: (S,) numbers of pixels, boxes (S, 4) x1,
+// y1, x2, y2.
+void check_cells(const at::Tensor& sizes, const at::Tensor& boxes, int64_t num_pixels) {
+  // what is multiplied below are two numbers of pixels: no overflow
+  constexpr int64_t most = std::numeric_limits<int32_t>::max();
+  TORCH_CHECK_VALUE(sizes.numel() > 0, "There must be a cell.");
+  TORCH_CHECK_VALUE(num_pixels >= 1 && num_pixels <= most, "num_pixels must be from 1 to ", most,
+                    ", got ", num_pixels, ".");
+  TORCH_CHECK_VALUE(all_between<int64_t>(sizes, 1, num_pixels + 1) &&
+                        sizes.sum().item<int64_t>() <= num_pixels,
+                    "Every cell must have a pixel, and all together not more than the image, ",
+                    num_pixels, ".");
+  bool ordered = all_between<int64_t>(boxes, 0, most);
+  const int64_t* box = boxes.data_ptr<int64_t>();
+  for (int64_t i = 0; i < boxes.numel(); i += 4)
+    ordered &= box[i] <= box[i + 2] && box[i + 1] <= box[i + 3];
+  TORCH_CHECK_VALUE(ordered, "boxes must be x1, y1, x2, y2 with 0 <= x1 <= x2 and 0 <= y1 <= y2.");
+}
+
+// Pairs (E, 2) of cells, the lower one first.
+void check_pairs(const at::Tensor& pairs, int64_t num_cells) {
+  bool ordered = all_between<int64_t>(pairs, 0, num_cells);
+  const int64_t* pair = pairs.data_ptr<int64_t>();
+  for (int64_t i = 0; i < pairs.numel(); i += 2) ordered &= pair[i] < pair[i + 1];
+  TORCH_CHECK_VALUE(ordered, "pairs must be two cells each, the lower one first, of 0 to ",
+                    num_cells - 1, ".");
+}
+
+// Histograms (S, bins) int32 each, sizes (S,), boxes (S, 4), pairs (E, 2) int64 -> (S - 1, 2) int64
+at::Tensor merge_cells(at::TensorList histograms, const at::Tensor& sizes_,
+                       const at::Tensor& boxes_, const at::Tensor& pairs_, int64_t num_pixels) {
+  const at::Tensor sizes = checked(sizes_, "sizes", at::kLong, "(S,)", {kAny});
+  const int64_t num_cells = sizes.numel();
+  const at::Tensor boxes = checked(boxes_, "boxes", at::kLong, "(S, 4)", {num_cells, 4});
+  const at::Tensor pairs = checked(pairs_, "pairs", at::kLong, "(E, 2)", {kAny, 2});
+  check_cells(sizes, boxes, num_pixels);
+  check_pairs(pairs, num_cells);
   const int64_t* size = sizes.data_ptr<int64_t>();
   const int64_t* box = boxes.data_ptr<int64_t>();
   const int64_t* pair = pairs.data_ptr<int64_t>();
   std::vector<Histograms> kinds;
-  for (const at::Tensor& histogram : histograms) kinds.emplace_back(histogram, size[0]);
+  for (const at::Tensor& histogram : histograms)
+    kinds.emplace_back(checked(histogram, "a histogram", at::kInt, "(S, bins)", {num_cells, kAny}),
+                       size[0]);
   std::vector<Region> regions;
   regions.reserve(2 * num_cells - 1);
   for (int64_t i = 0; i < num_cells; ++i, box += 4)

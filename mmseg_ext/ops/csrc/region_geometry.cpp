@@ -8,8 +8,16 @@
 #include <tuple>
 #include <vector>
 
+#include "checks.h"
+
 namespace mmseg_ext {
 namespace {
+
+// More than an image of 8,000 x 8,000 pixels has if each is a cell; the tables of all cells are then
+// 3 GB.
+constexpr int64_t kMostCells = int64_t{1} << 26;
+// Times the cells of a map they are no overflow.
+constexpr int64_t kMostImages = int64_t{1} << 14;
 
 struct Box {
   int64_t x1, y1, x2, y2;
@@ -25,26 +33,47 @@ struct Entry {
   int32_t pixels;
 };
 
+// Whether places of `stride` pixels that begin in front of `end` are so many at most.
+bool covers(int64_t places, int64_t stride, int64_t end) {
+  return end == 0 || (end - 1) / stride < places;
+}
+
 // cells (H, W) int32, indptr (R + 1,), indices (nnz,) int64 -> boxes (R, 4), masks (R, h, w)
-std::tuple<at::Tensor, at::Tensor> region_geometry(const at::Tensor& cells,
-                                                   const at::Tensor& indptr,
-                                                   const at::Tensor& indices, int64_t height,
+std::tuple<at::Tensor, at::Tensor> region_geometry(const at::Tensor& cells_,
+                                                   const at::Tensor& indptr_,
+                                                   const at::Tensor& indices_, int64_t height,
                                                    int64_t width, int64_t stride, bool half) {
+  const at::Tensor cells = checked(cells_, "cells", at::kInt, "(H, W)", {kAny, kAny});
+  const at::Tensor indptr = checked(indptr_, "indptr", at::kLong, "(R + 1,)", {kAny});
+  const at::Tensor indices = checked(indices_, "indices", at::kLong, "(nnz,)", {kAny});
+  check_indptr(indptr, indices);
   const int64_t rows = cells.size(0), columns = cells.size(1), regions = indptr.numel() - 1;
-  const int64_t num_cells = cells.numel() ? cells.max().item<int32_t>() + 1 : 0;
-  TORCH_CHECK_VALUE(indices.numel() == 0 || (indices.min().item<int64_t>() >= 0 &&
-                                             indices.max().item<int64_t>() < num_cells),
+  TORCH_CHECK_VALUE(stride >= 1, "stride must be at least 1, got ", stride, ".");
+  TORCH_CHECK_VALUE(covers(height, stride, rows) && covers(width, stride, columns), "A map of ",
+                    height, "x", width, " positions of ", stride, "x", stride,
+                    " pixels does not cover an image of ", rows, "x", columns, ".");
+  const int64_t places = product({height, width}, "A map");
+  product({regions, places}, "The masks");
+  const int64_t num_cells = cells.numel() ? int64_t{cells.max().item<int32_t>()} + 1 : 0;
+  TORCH_CHECK_VALUE(num_cells <= kMostCells, "cells holds the number ", num_cells - 1,
+                    ", but there may be ", kMostCells, " cells at most, from 0 on.");
+  TORCH_CHECK_VALUE(all_between<int64_t>(indices, 0, num_cells),
                     "Every region must have a pixel.");
+  at::Tensor region_boxes = at::empty({regions, 4}, indptr.options());
+  at::Tensor masks = at::empty({regions, height, width}, indptr.options().dtype(at::kBool));
+  if (regions == 0) return {region_boxes, masks};
   const int32_t* cell_of = cells.data_ptr<int32_t>();
   const int64_t* begin = indptr.data_ptr<int64_t>();
   const int64_t* members = indices.data_ptr<int64_t>();
 
   // place by place of the map, runs of equal pixels at once
   const Box nothing{columns, rows, -1, -1};
-  std::vector<Box> boxes(num_cells, nothing);
+  auto boxes = make_table(num_cells, nothing, "the cells");
+  auto pixels = make_table<int32_t>(num_cells, 0, "the cells");
+  auto first = make_table<int64_t>(num_cells + 1, 0, "the cells");
+  auto total = make_table<int32_t>(places, 0, "the map");
   std::vector<Entry> entries;
-  std::vector<int32_t> pixels(num_cells, 0), total(height * width, 0);
-  std::vector<int64_t> touched, first(num_cells + 1, 0);
+  std::vector<int64_t> touched;
   for (int64_t top = 0; top < rows; top += stride) {
     for (int64_t left = 0; left < columns; left += stride) {
       const int64_t bottom = std::min(top + stride, rows), right = std::min(left + stride, columns);
@@ -75,12 +104,10 @@ std::tuple<at::Tensor, at::Tensor> region_geometry(const at::Tensor& cells,
   std::vector<int64_t> next(first.begin(), first.end() - 1);
   for (const Entry& entry : entries) sorted[next[entry.cell]++] = entry;
 
-  at::Tensor region_boxes = at::empty({regions, 4}, indptr.options());
-  at::Tensor masks = at::empty({regions, height, width}, indptr.options().dtype(at::kBool));
   auto* box_out = reinterpret_cast<Box*>(region_boxes.data_ptr<int64_t>());
   bool* mask_out = masks.data_ptr<bool>();
   at::parallel_for(0, regions, 16, [&](int64_t from, int64_t to) {
-    std::vector<int32_t> covered(height * width);
+    auto covered = make_table<int32_t>(places, 0, "the map");
     for (int64_t region = from; region < to; ++region) {
       std::fill(covered.begin(), covered.end(), 0);
       Box box = nothing;
@@ -90,16 +117,16 @@ std::tuple<at::Tensor, at::Tensor> region_geometry(const at::Tensor& cells,
           covered[sorted[e].place] += sorted[e].pixels;
       }
       box_out[region] = box;
-      bool* mask = mask_out + region * height * width;
+      bool* mask = mask_out + region * places;
       bool any = false;
       int32_t most = 0;
-      for (int64_t i = 0; i < height * width; ++i) {
-        mask[i] = covered[i] > 0 && (!half || 2 * covered[i] >= total[i]);
+      for (int64_t i = 0; i < places; ++i) {
+        mask[i] = covered[i] > 0 && (!half || 2 * int64_t{covered[i]} >= total[i]);
         any |= mask[i];
         most = std::max(most, covered[i]);
       }
       if (!any)
-        for (int64_t i = 0; i < height * width; ++i) mask[i] = covered[i] == most;
+        for (int64_t i = 0; i < places; ++i) mask[i] = covered[i] == most;
     }
   });
   TORCH_CHECK_VALUE((region_boxes.select(1, 0) <= region_boxes.select(1, 2)).all().item<bool>(),
@@ -110,15 +137,29 @@ std::tuple<at::Tensor, at::Tensor> region_geometry(const at::Tensor& cells,
 // For every bin (k, i, j) the cells of its rectangle that are in the mask, in row-major (or
 // column-major) order. images (K,), rows (2, K, ph) and columns (2, K, pw): the first of each bin
 // and the first behind it, int64; masks (K, h, w) bool, or none for all cells.
-std::tuple<at::Tensor, at::Tensor> bin_index(const at::Tensor& images, const at::Tensor& rows,
-                                             const at::Tensor& columns,
-                                             const c10::optional<at::Tensor>& masks, int64_t height,
-                                             int64_t width, bool column_major) {
-  const int64_t count = images.numel(), ph = rows.size(2), pw = columns.size(2);
+std::tuple<at::Tensor, at::Tensor> bin_index(const at::Tensor& images_, const at::Tensor& rows_,
+                                             const at::Tensor& columns_,
+                                             const c10::optional<at::Tensor>& masks_,
+                                             int64_t height, int64_t width, bool column_major) {
+  const at::Tensor images = checked(images_, "images", at::kLong, "(K,)", {kAny});
+  const int64_t count = images.numel();
+  const at::Tensor rows = checked(rows_, "rows", at::kLong, "(2, K, ph)", {2, count, kAny});
+  const at::Tensor columns =
+      checked(columns_, "columns", at::kLong, "(2, K, pw)", {2, count, kAny});
+  c10::optional<at::Tensor> masks;
+  if (masks_) masks = checked(*masks_, "masks", at::kBool, "(K, h, w)", {count, height, width});
+  const int64_t ph = rows.size(2), pw = columns.size(2), cells = product({height, width}, "A map");
+  product({count, ph, pw}, "The bins");
+  TORCH_CHECK_VALUE(all_between<int64_t>(rows, 0, height + 1) &&
+                        all_between<int64_t>(columns, 0, width + 1),
+                    "The bins must lie in the map of ", height, "x", width, " cells.");
+  TORCH_CHECK_VALUE(all_between<int64_t>(images, 0, kMostImages),
+                    "images must be numbers from 0 to ", kMostImages - 1, ".");
   const int64_t* image = images.data_ptr<int64_t>();
   const int64_t* row = rows.data_ptr<int64_t>();
   const int64_t* column = columns.data_ptr<int64_t>();
-  const bool* mask = masks ? masks->data_ptr<bool>() : nullptr;
+  // not as bool, which may hold any byte if it was made from other memory
+  const auto* mask = masks ? static_cast<const uint8_t*>(masks->data_ptr()) : nullptr;
   const auto longs = images.options();
   at::Tensor indptr = at::zeros({count * ph * pw + 1}, longs);
   int64_t* ends = indptr.data_ptr<int64_t>() + 1;
@@ -127,7 +168,7 @@ std::tuple<at::Tensor, at::Tensor> bin_index(const at::Tensor& images, const at:
   const auto each_cell = [&](int64_t k, int64_t i, int64_t j, const auto& visit) {
     const int64_t y1 = row[k * ph + i], y2 = row[(count + k) * ph + i];
     const int64_t x1 = column[k * pw + j], x2 = column[(count + k) * pw + j];
-    const bool* inside = mask ? mask + k * height * width : nullptr;
+    const uint8_t* inside = mask ? mask + k * cells : nullptr;
     const auto look = [&](int64_t cell) {
       if (!inside || inside[cell]) visit(cell);
     };
@@ -146,16 +187,26 @@ std::tuple<at::Tensor, at::Tensor> bin_index(const at::Tensor& images, const at:
     });
   };
   each_bin([&](int64_t k, int64_t i, int64_t j, int64_t bin) {
-    int64_t cells = 0;
-    each_cell(k, i, j, [&](int64_t) { ++cells; });
-    ends[bin] = cells;
+    int64_t found = 0;
+    if (mask) {
+      each_cell(k, i, j, [&](int64_t) { ++found; });
+    } else {
+      const auto length = [](int64_t first, int64_t end) { return std::max<int64_t>(end - first, 0); };
+      found = length(row[k * ph + i], row[(count + k) * ph + i]) *
+              length(column[k * pw + j], column[(count + k) * pw + j]);
+    }
+    ends[bin] = found;
   });
-  for (int64_t bin = 1; bin < count * ph * pw; ++bin) ends[bin] += ends[bin - 1];
+  for (int64_t bin = 1; bin < count * ph * pw; ++bin) {
+    ends[bin] += ends[bin - 1];
+    TORCH_CHECK_VALUE(ends[bin] <= kMostNumbers, "The bins have more than ", kMostNumbers,
+                      " cells in all.");
+  }
   at::Tensor indices = at::empty({count * ph * pw ? ends[count * ph * pw - 1] : 0}, longs);
   int64_t* out = indices.data_ptr<int64_t>();
   each_bin([&](int64_t k, int64_t i, int64_t j, int64_t bin) {
     int64_t* next = out + ends[bin - 1];  // the index begins with a 0 before the first end
-    each_cell(k, i, j, [&](int64_t cell) { *next++ = image[k] * height * width + cell; });
+    each_cell(k, i, j, [&](int64_t cell) { *next++ = image[k] * cells + cell; });
   });
   return {indptr, indices};
 }

@@ -20,6 +20,7 @@
 #include <tuple>
 #include <vector>
 
+#include "checks.h"
 #include "vectorize.h"
 
 namespace mmseg_ext {
@@ -169,14 +170,18 @@ std::vector<Tile> cut(const Problem<T>& problem, int64_t images) {
   return tiles;
 }
 
-void check_labels(const at::Tensor& labels, int64_t classes, int64_t ignore_index) {
-  const int64_t* begin = labels.data_ptr<int64_t>();
-  const int64_t* bad = std::find_if(begin, begin + labels.numel(), [&](int64_t label) {
-    return label != ignore_index && (label < 0 || label >= classes);
-  });
-  if (bad == begin + labels.numel()) return;
-  TORCH_CHECK_VALUE(false, "labels hold ", *bad, ", which is neither one of the ", classes,
-                    " classes, 0 to ", classes - 1, ", nor ignore_index, ", ignore_index, ".");
+// Layers that fit each other and a map of so many classes.
+void check_layers(at::TensorList weights, at::TensorList biases, size_t count, int64_t classes,
+                  at::ScalarType type) {
+  TORCH_CHECK_VALUE(weights.size() == count && biases.size() == count, "There must be a weight, a "
+                    "bias and a factor for each layer, got ", weights.size(), ", ", biases.size(),
+                    " and ", count, ".");
+  for (size_t l = 0; l < count; ++l) {
+    checked(weights[l], "a layer's weight", type, "(D, D of the layer before, 3, 3)",
+            {kAny, l ? weights[l - 1].size(0) : classes, 3, 3});
+    TORCH_CHECK_VALUE(weights[l].size(0) > 0, "A layer must have an output channel.");
+    checked(biases[l], "a layer's bias", type, "(D,)", {weights[l].size(0)});
+  }
 }
 
 // logits (N, C, H, W), labels (N, H, W), pixel_weight (N, H, W); weights and biases of all layers,
@@ -186,14 +191,25 @@ std::tuple<at::Tensor, at::Tensor> semantic_edge_distance(
     const at::Tensor& logits, const at::Tensor& labels_, const optional<at::Tensor>& pixel_weight_,
     at::TensorList weights, at::TensorList biases, at::ArrayRef<double> factors, bool activated,
     int64_t ignore_index, bool reduced, bool with_gradient) {
+  check_floating(logits, "logits");
+  TORCH_CHECK_VALUE(logits.dim() == 4 && logits.device().is_cpu(),
+                    "logits must be (N, C, H, W) on the CPU, got ", logits.sizes(), ".");
   if (at::isReducedFloatingType(logits.scalar_type())) {
     const auto result =
         semantic_edge_distance(logits.to(at::kFloat), labels_, pixel_weight_, weights, biases,
                                factors, activated, ignore_index, reduced, with_gradient);
     return {std::get<0>(result), std::get<1>(result).to(logits.scalar_type())};
   }
-  const at::Tensor labels = labels_.to(at::kLong).contiguous();
-  const at::Tensor pixel_weight = pixel_weight_ ? pixel_weight_->contiguous() : at::Tensor();
+  TORCH_CHECK_VALUE(at::isIntegralType(labels_.scalar_type(), /*includeBool=*/true),
+                    "labels must be integers, got ", labels_.scalar_type(), ".");
+  const int64_t sizes[] = {logits.size(0), logits.size(2), logits.size(3)};
+  const at::Tensor labels =
+      checked(labels_, "labels", labels_.scalar_type(), "(N, H, W)", sizes).to(at::kLong);
+  at::Tensor pixel_weight;
+  if (pixel_weight_)
+    pixel_weight =
+        checked(*pixel_weight_, "pixel_weight", logits.scalar_type(), "(N, H, W)", sizes);
+  check_layers(weights, biases, factors.size(), logits.size(1), logits.scalar_type());
   check_labels(labels, logits.size(1), ignore_index);
   at::Tensor value = at::zeros(reduced ? at::IntArrayRef() : labels.sizes(), logits.options());
   at::Tensor gradient = at::empty({0}, logits.options());

@@ -15,6 +15,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "checks.h"
 #include "vectorize.h"
 
 namespace mmseg_ext {
@@ -138,14 +139,17 @@ bool find_edges(const at::Tensor& labels, R ignored, const at::Tensor& result) {
   return fits;
 }
 
-// labels (N, H, W) uint8, int16, int32 or int64, contiguous -> bool (N, H, W)
-at::Tensor semantic_edges(const at::Tensor& labels, int64_t ignore_index) {
+// labels (N, H, W) uint8, int16, int32 or int64 -> bool (N, H, W)
+at::Tensor semantic_edges(const at::Tensor& labels_, int64_t ignore_index) {
+  const auto type = labels_.scalar_type();
+  TORCH_CHECK_VALUE(type == at::kByte || type == at::kShort || type == at::kInt || type == at::kLong,
+                    "labels must be uint8, int16, int32 or int64, got ", type, ".");
+  const at::Tensor labels = checked(labels_, "labels", type, "(N, H, W)", {kAny, kAny, kAny});
   at::Tensor result = at::empty(labels.sizes(), labels.options().dtype(at::kBool));
   if (labels.numel() == 0) return result;
   const auto ignored = static_cast<int16_t>(ignore_index);
   bool done = false;
   if (ignored == ignore_index) {
-    const auto type = labels.scalar_type();
     done = type == at::kByte    ? find_edges<uint8_t>(labels, ignored, result)
            : type == at::kShort ? find_edges<int16_t>(labels, ignored, result)
            : type == at::kInt   ? find_edges<int32_t>(labels, ignored, result)

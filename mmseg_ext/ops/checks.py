@@ -1,0 +1,115 @@
+"""What several ops ask of their arguments, and the sentences that refuse others."""
+from numbers import Integral
+from typing import Any, Sequence
+
+from torch import Tensor
+
+#: The largest number of 64 bits, and the largest size: products of two sizes do not overflow.
+MOST, MOST_SIZE = (1 << 63) - 1, 1 << 31
+
+
+def check_tensors(**tensors: Any) -> None:
+    """Refuse what is not a tensor.
+
+    Args:
+        **tensors: The arguments by name.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f'{name} must be a tensor, got {type(tensor).__name__}.')
+
+
+def is_integer(tensor: Tensor) -> bool:
+    """Whether a tensor holds whole numbers (or bools)."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized)
+
+
+def check_whole(name: str, value: Any, least: int = -MOST - 1, most: int = MOST) -> None:
+    """Refuse what is not a whole number in a range.
+
+    Args:
+        name (str): Of the argument.
+        value (Any): The argument.
+        least (int): The least that is allowed. Defaults to the least number of 64 bits.
+        most (int): The largest. Defaults to that of 64 bits.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not isinstance(value, Integral) or not least <= value <= most:
+        raise ValueError(f'{name} must be a whole number from {least} to {most}, got {value!r}.')
+
+
+def check_size(name: str, size: Any) -> None:
+    """Refuse what is not a height and a width.
+
+    Args:
+        name (str): Of the argument.
+        size (Any): The argument.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not isinstance(size, Sequence) or len(size) != 2:
+        raise ValueError(f'{name} must be a height and a width, got {size!r}.')
+    for side in size:
+        check_whole(name, side, 1, MOST_SIZE)
+
+
+def check_index_form(indptr: Tensor, indices: Tensor) -> None:
+    """Refuse what has not the shapes and types of a compressed sparse row index.
+
+    Args:
+        indptr (Tensor): (M + 1,).
+        indices (Tensor): (nnz,).
+
+    Raises:
+        ValueError: If so.
+    """
+    check_tensors(indptr=indptr, indices=indices)
+    if indptr.ndim != 1 or indices.ndim != 1 or indptr.numel() == 0:
+        raise ValueError('indptr must be (M + 1,) and indices (nnz,), got '
+                         f'{tuple(indptr.shape)} and {tuple(indices.shape)}.')
+    if not is_integer(indptr) or not is_integer(indices):
+        raise ValueError(f'indptr and indices must be integers, got {indptr.dtype} and '
+                         f'{indices.dtype}.')
+
+
+def check_indptr(indptr: Tensor, indices: Tensor) -> None:
+    """Refuse what is not a compressed sparse row index.
+
+    Args:
+        indptr (Tensor): (M + 1,), rising from 0 to nnz.
+        indices (Tensor): (nnz,).
+
+    Raises:
+        ValueError: If a shape or a type is wrong or, on a CPU (the answer would have to be waited
+            for on a GPU), ``indptr`` does not rise from 0 to nnz.
+    """
+    check_index_form(indptr, indices)
+    if indptr.device.type != 'cpu':
+        return
+    indptr = indptr.long()  # differences of unsigned numbers are not negative
+    if indptr[0] != 0 or indptr[-1] != len(indices) or (indptr.diff() < 0).any():
+        raise ValueError(f'indptr must rise from 0 to the number of indices, {len(indices)}.')
+
+
+def check_index(indptr: Tensor, indices: Tensor, size: int, of: str = 'rows of the source') -> None:
+    """Refuse a compressed sparse row index that leads out of what it is for.
+
+    Args:
+        indptr (Tensor): (M + 1,), rising from 0 to nnz.
+        indices (Tensor): (nnz,), from 0 to ``size`` - 1.
+        size (int): How many there are.
+        of (str): What the indices are.
+
+    Raises:
+        ValueError: As ``check_indptr`` or, on a CPU, if an index is not below ``size``.
+    """
+    check_indptr(indptr, indices)
+    if indices.device.type == 'cpu' and len(indices) \
+            and (indices.min() < 0 or indices.max() >= size):
+        raise ValueError(f'indices must be {of}, 0 to {size - 1}.')
