@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import library
+from .checks import check_tensors, check_whole
 from .hard_pixel_mask import check_min_kept, keep_hard
 
 NORMALIZATIONS = ('kept', 'valid', 'numel')
@@ -75,6 +76,7 @@ def bootstrapped_cross_entropy(logits: Tensor,
         >>> bootstrapped_cross_entropy(logits, labels, thresh=0.6, min_kept=512).backward()
     """
     class_weight = _check(logits, labels, thresh, min_kept, class_weight, normalization)
+    check_whole('ignore_index', ignore_index)
     which = library.choose(implementation, logits)
     sums, kept, num_kept, num_valid = _implementation(which, logits.device)(
         logits, labels.long(), class_weight, thresh, min_kept, per_image, ignore_index)
@@ -98,6 +100,7 @@ def select_hard_pixels(logits: Tensor,
         that is summed over its kept pixels has to be multiplied.
     """
     _check(logits, labels, thresh, min_kept, None, normalization)
+    check_whole('ignore_index', ignore_index)
     which = library.choose(implementation, logits)
     with torch.no_grad():
         _, kept, num_kept, num_valid = _implementation(which, logits.device)(
@@ -122,6 +125,7 @@ def check_options(thresh: Optional[float], min_kept: Optional[int], normalizatio
 def _check(logits, labels, thresh, min_kept, class_weight, normalization) -> Optional[Tensor]:
     """Refuse what makes no sense; give the class weights as a tensor."""
     check_options(thresh, min_kept, normalization)
+    check_tensors(logits=logits, labels=labels)
     if logits.ndim != 4 or labels.shape != (logits.size(0), *logits.shape[2:]):
         raise ValueError('logits must be (N, C, H, W) and labels (N, H, W) with the same N, H and '
                          f'W, got {tuple(logits.shape)} and {tuple(labels.shape)}.')

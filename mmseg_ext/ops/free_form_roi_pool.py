@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from . import library
+from .checks import check_tensors
 from .gather_max import gather_max
 from .region_geometry import expand_ranges
 
@@ -176,6 +177,7 @@ def _bins_of(pooled: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 def _index(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks: Optional[Tensor],
            column_major: bool) -> Tuple[Tensor, Tensor]:
+    check_tensors(input=input, images=images, rows=rows, columns=columns)
     if input.device.type == 'cpu':
         index = torch.ops.mmseg_ext.bin_index
         _check_images(images, len(input))
@@ -195,8 +197,10 @@ def _pool(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks: O
 
 
 def _pool_backward(gradient: Tensor, input: Tensor, output: Tensor, *places) -> Tensor:
+    check_tensors(gradient=gradient)
+    index = _index(input, *places)
     return torch.ops.mmseg_ext.gather_max_bins_backward(
-        gradient.flatten(2).contiguous(), input.contiguous(), *_index(input, *places))
+        gradient.flatten(2).contiguous(), input.contiguous(), *index)
 
 
 def _pool_in_two_steps(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor,
@@ -280,12 +284,17 @@ def _check(input: Tensor, rois: Tensor, masks: Optional[Tensor], size: tuple, sc
     if len(size) != 2 or min(size) < 1 or len(scale) != 2 or min(scale) <= 0:
         raise ValueError('output_size must be one or two positive numbers and spatial_scale one or '
                          f'two, got {size} and {scale}.')
+    for name, numbers, most in (('output_size', size, 1 << 24), ('spatial_scale', scale, 1e9)):
+        if not max(numbers) <= most:
+            raise ValueError(f'{name} must be at most {most:g}, got {numbers}.')
+    check_tensors(input=input, rois=rois)
     if not input.is_floating_point():
         raise ValueError(f'input must be a floating-point tensor, got {input.dtype}.')
     if input.ndim != 4 or rois.ndim != 2 or rois.size(1) != 5:
         raise ValueError('input must be (N, D, h, w) and rois (K, 5): index of the image, x1, y1, '
                          f'x2, y2; got {tuple(input.shape)} and {tuple(rois.shape)}.')
     if masks is not None:
+        check_tensors(masks=masks)
         grid = tuple(input.shape[2:]) if mode == 'exact' else size
         if tuple(masks.shape) != (len(rois), *grid) or masks.dtype != torch.bool:
             raise ValueError(f"masks must be bool {(len(rois), *grid)} with mode='{mode}', got "

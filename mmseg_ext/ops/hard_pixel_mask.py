@@ -5,11 +5,12 @@ import torch
 from torch import Tensor
 
 from . import library
+from .checks import check_tensors
 
 library.define(
     'hard_pixel_mask',
     '(Tensor difficulty, Tensor valid, float? thresh, int? min_kept, bool per_image) -> Tensor',
-    fake=lambda difficulty, valid, *args: torch.empty_like(valid))
+    fake=lambda difficulty, valid, *args: valid.new_empty(valid.shape))
 
 
 def hard_pixel_mask(difficulty: Tensor,
@@ -51,6 +52,7 @@ def hard_pixel_mask(difficulty: Tensor,
         tensor([[ True, False,  True, False]])
     """
     check_min_kept(min_kept)
+    check_tensors(difficulty=difficulty, valid=valid)
     if difficulty.shape != valid.shape:
         raise ValueError(f'difficulty and valid must have one shape, got {tuple(difficulty.shape)} '
                          f'and {tuple(valid.shape)}.')
@@ -69,7 +71,7 @@ def check_min_kept(min_kept: Optional[int]) -> None:
     Raises:
         ValueError: If so.
     """
-    if min_kept is not None and (min_kept != int(min_kept) or min_kept < 1):
+    if min_kept is not None and not (1 <= min_kept < 1 << 63 and min_kept == int(min_kept)):
         raise ValueError(f'min_kept must be a whole number of at least 1, or None; got {min_kept}.')
 
 

@@ -9,6 +9,7 @@ from mmseg_ext.compat import exact_convolutions
 
 from . import library
 from .bootstrapped_cross_entropy import accumulation_dtype, empty_gradient
+from .checks import check_tensors, check_whole
 from .semantic_edge_features import (
     Layer,
     check_layers,
@@ -62,6 +63,8 @@ def semantic_edge_distance(logits: Tensor,
         RuntimeError: If ``implementation`` is asked for and is not there.
     """
     _check(logits, labels, layers, factors, pixel_weight, reduction)
+    check_whole('ignore_index', ignore_index)
+    factors = [float(factor) for factor in factors]
     which = library.choose(implementation, logits, has_triton=False)
     dtype = accumulation_dtype(logits)
     layers = [(weight.detach().to(dtype), bias.detach().to(dtype)) for weight, bias in layers]
@@ -217,6 +220,7 @@ library.LIBRARY.impl('semantic_edge_distance', _Distance.apply, 'Autograd')
 def _check(logits: Tensor, labels: Tensor, layers: Sequence[Layer], factors: Sequence[float],
            pixel_weight: Optional[Tensor], reduction: str) -> None:
     check_layers(layers)
+    check_tensors(logits=logits, labels=labels)
     if reduction not in ('sum', 'none'):
         raise ValueError(f"reduction must be 'sum' or 'none', got {reduction!r}.")
     if len(factors) != len(layers):
@@ -231,6 +235,8 @@ def _check(logits: Tensor, labels: Tensor, layers: Sequence[Layer], factors: Seq
     if not logits.is_floating_point() or labels.is_floating_point() or labels.is_complex():
         raise ValueError('logits must be floating-point and labels integer tensors, got '
                          f'{logits.dtype} and {labels.dtype}.')
+    if pixel_weight is not None:
+        check_tensors(pixel_weight=pixel_weight)
     if pixel_weight is not None and pixel_weight.shape != labels.shape:
         raise ValueError(f'pixel_weight must be (N, H, W), {tuple(labels.shape)}, got '
                          f'{tuple(pixel_weight.shape)}.')

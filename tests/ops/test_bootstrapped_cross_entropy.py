@@ -366,3 +366,26 @@ def test_shapes_and_types_that_do_not_match_are_refused():
         bootstrapped_cross_entropy(logits, labels.transpose(1, 2))
     with pytest.raises(ValueError, match='labels integer tensors.*torch.float32'):
         bootstrapped_cross_entropy(logits, labels.float())
+
+
+@pytest.mark.skipif(not extension_loaded(), reason='the extension is not built')
+@pytest.mark.parametrize('change, message', [
+    (dict(labels=torch.zeros(2, 3, 4).long()), r'labels must be \(N, H, W\).*\[2, 3, 5\].*got'),
+    (dict(class_weight=torch.ones(3)), r'class_weight must be \(C,\).*\[4\].*got \[3\]'),
+    (dict(min_kept=0), 'min_kept must be .* at least 1'),
+    (dict(gradient=torch.ones(1)), r'gradient must be \(N,\).*\[2\].*got \[1\]'),
+    (dict(labels=torch.full((2, 3, 5), 4)), 'one of the 4 classes'),
+    (dict(labels=torch.full((2, 3, 5), -1)), 'one of the 4 classes'),
+    (dict(kept=torch.full((2, 3, 5), 7, dtype=torch.uint8).view(torch.bool)), 'kept must be True'),
+    (dict(kept=torch.ones(2, 3, 4).bool()), r'kept must be \(N, H, W\)')], ids=str)
+def test_the_kernels_refuse_maps_that_do_not_fit(change, message):
+    """A kept pixel with a wrong label would be written out of bounds."""
+    ops, common = torch.ops.mmseg_ext, dict(
+        logits=torch.randn(2, 4, 3, 5), labels=torch.zeros(2, 3, 5).long(), class_weight=None)
+    forward = dict(common, thresh=None, min_kept=3, per_image=False, ignore_index=255)
+    backward = dict(common, gradient=torch.ones(2), kept=torch.ones(2, 3, 5).bool())
+    for op, arguments in ((ops.bootstrapped_cross_entropy, forward),
+                          (ops.bootstrapped_cross_entropy_backward, backward)):
+        if set(change) <= set(arguments):
+            with pytest.raises(ValueError, match=message):
+                op(**{**arguments, **change})

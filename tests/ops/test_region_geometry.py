@@ -348,3 +348,36 @@ def test_a_label_out_of_range_does_not_matter_where_it_does_not_count():
 def test_a_label_map_that_is_too_small_is_refused(shape):
     with pytest.raises(ValueError, match=r'image of 3x5 pixels.*label map is \('):
         label_counts(region_set(CELLS, []), torch.zeros(shape).long(), 6)
+
+
+@pytest.mark.parametrize('indptr', [[0, 2, 1], [0, 1 << 40], [-5, 1], [0, 2], []], ids=str)
+@pytest.mark.parametrize('call', [
+    lambda x: region_geometry(x, (2, 3), 2),
+    lambda x: region_geometry(x, (2, 3), 2, implementation='reference'),
+    lambda x: region_grid_masks(x, torch.zeros(1, 4).long(), (2, 2)),
+    lambda x: label_counts(x, torch.zeros(3, 5).long(), 6)],
+    ids=['geometry', 'reference', 'grid', 'counts'])
+def test_an_index_that_does_not_rise_to_its_end_is_refused(call, indptr):
+    regions = region_set(CELLS, [[0]])._replace(indptr=torch.tensor(indptr, dtype=torch.int64))
+    with pytest.raises(ValueError, match='indptr must '):
+        call(regions)
+
+
+@pytest.mark.skipif(not extension_loaded(), reason='the extension is not built')
+@pytest.mark.parametrize('indptr, options, message', [
+    ([0, 2, 1], (2, 3, 2), 'rise from 0 to the number of indices, 1'),
+    ([0, 1], (2, 3, 0), 'stride must be at least 1, got 0'),
+    ([0, 1], (2, 2, 2), '2x2 cells of 2x2 pixels does not cover an image of 3x5'),
+    ([0, 1], (1 << 40, 1 << 40, 1), r'A map would have the sizes \[1099511627776, ')])
+def test_the_kernel_refuses_what_leads_out_of_its_tables(indptr, options, message):
+    cells, _, indices = region_set(CELLS, [[0]])
+    with pytest.raises(ValueError, match=message):
+        torch.ops.mmseg_ext.region_geometry(cells, torch.tensor(indptr), indices, *options)
+
+
+@pytest.mark.parametrize('boxes, message', [
+    ([[0, 0, 5, 2]], 'in the image of 3x5'), ([[2, 0, 1, 2]], 'x1 <= x2'),
+    ([[0, 0, 1]], r'integers \(1, 4\), one for each region, got torch.int64 \(1, 3\)')])
+def test_boxes_that_do_not_lie_in_the_image_are_refused(boxes, message):
+    with pytest.raises(ValueError, match=message):
+        region_grid_masks(region_set(CELLS, [[0]]), torch.tensor(boxes), (2, 2))

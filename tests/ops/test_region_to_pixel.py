@@ -74,3 +74,14 @@ def test_the_transposed_index_lists_the_regions_of_each_cell():
     assert torch.equal(transposed[0], indptr) and torch.equal(transposed[1], indices)
     back = transpose_index(*transposed, 7)
     assert torch.equal(back[0], region_indptr) and torch.equal(back[1], region_indices)
+
+
+@pytest.mark.parametrize('indptr, indices, message', [
+    ([0, 2], [0, 5], 'indices must be {}, 0 to 1'), ([0, 3], [0, 1], 'rise from 0'),
+    ([0., 2.], [0, 1], 'must be integers, got torch.float32')])
+def test_an_index_that_leads_out_is_refused(indptr, indices, message):
+    index = torch.tensor(indptr), torch.tensor(indices)
+    with pytest.raises(ValueError, match=message.format('regions')):
+        region_to_pixel(SCORES[:2], *index, decay=0.5)
+    with pytest.raises(ValueError, match=message.format('cells')):
+        transpose_index(*index, 2)

@@ -57,6 +57,15 @@ def test_the_highest_map_wins_and_of_equal_ones_the_lowest_label():
     assert label.tolist() == [[0, 0, 0, 2, 2]]
 
 
+@pytest.mark.parametrize('name', ['../escape', '/tmp/escape', '..', '.', 'a/b', r'a\b', 'C:x'])
+def test_a_name_that_leads_out_of_the_folders_is_refused(release, target, name):
+    with open(release / 'tuning.txt', 'a') as file:
+        file.write(f'2 , {name}\n')
+    with pytest.raises(SystemExit, match=r"tuning.txt' names the image '.*without separators"):
+        run(release, target)
+    assert not target.exists()
+
+
 @pytest.mark.parametrize('workers', [1, 3])
 def test_converted_folders_are_read_by_the_dataset(release, target, workers):
     run(release, target, '--workers', str(workers))
