@@ -8,19 +8,20 @@ import importlib
 import importlib.util
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pickle import UnpicklingError
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any, ContextManager, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-# Import name, names of the distribution, versions that mmsegmentation 1.x works with.
+# Import name, names of the distribution, versions that mmsegmentation 1.x and we work with.
 REQUIREMENTS = (
-    ('torch', ('torch',), '>=2.0'),
+    ('torch', ('torch',), '>=2.1'),
     ('mmengine', ('mmengine', 'mmengine-lite'), '>=0.5.0,<1.0.0'),
     ('mmcv', ('mmcv', 'mmcv-lite', 'mmcv-full'), '>=2.0.0rc4,<2.2.0'),
-    ('mmseg', ('mmsegmentation',), '>=1.0.0,<2.0.0'),
+    # 1.1.0 is the first with HuasdorffDisstanceLoss, which our pixel sampler knows
+    ('mmseg', ('mmsegmentation',), '>=1.1.0,<2.0.0'),
 )
 # mmsegmentation imports these without declaring them.
 UNDECLARED_REQUIREMENTS = ('ftfy', 'regex')
@@ -287,10 +288,38 @@ def is_compiling() -> bool:
 @contextmanager
 def exact_convolutions() -> Iterator[None]:
     """Have cuDNN convolve float32 as float32, not as TF32, which is its default."""
-    import torch
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    from torch.backends import cudnn
+
+    # From torch 2.9 on there are two switches. This one is obeyed, and the older cannot even be
+    # read where the two disagree.
+    switch, name, exact = cudnn, 'allow_tf32', False
+    if hasattr(cudnn, 'conv'):
+        switch, name, exact = cudnn.conv, 'fp32_precision', 'ieee'
+    before = getattr(switch, name)
+    # 'none' is exact too. It is left alone, for it also means that a wider setting is followed.
+    if before not in (True, 'tf32'):
+        yield
+        return
+    setattr(switch, name, exact)
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        setattr(switch, name, before)
+
+
+def no_autocast(device_type: str) -> ContextManager[None]:
+    """Compute in the types that the tensors have, also under ``torch.autocast``.
+
+    Args:
+        device_type (str): Of the tensors, such as ``'cuda'``.
+
+    Returns:
+        ContextManager: ``torch.autocast`` switched off. It does nothing where the device has no
+        autocast, as ``'mps'`` before torch 2.5, where asking for it would raise.
+    """
+    import torch
+    if hasattr(torch.amp, 'is_autocast_available'):  # torch 2.4
+        available = torch.amp.is_autocast_available(device_type)
+    else:
+        available = device_type != 'mps'
+    return torch.autocast(device_type, enabled=False) if available else nullcontext()

@@ -1,5 +1,6 @@
 import builtins
 import collections
+import contextlib
 import copy
 import datetime
 import importlib
@@ -10,6 +11,7 @@ import pickletools
 import struct
 import subprocess
 import sys
+import types
 from importlib import metadata
 
 import numpy as np
@@ -65,10 +67,10 @@ def test_source_folder_without_version_passes(environment):
 
 
 @pytest.mark.parametrize('name, command', [
-    ('torch', "pip install 'torch>=2.0'"),
+    ('torch', "pip install 'torch>=2.1'"),
     ('mmengine', "pip install 'mmengine>=0.5.0,<1.0.0'"),
     ('mmcv', 'pip install --no-build-isolation .* mmcv'),
-    ('mmseg', "pip install 'mmsegmentation>=1.0.0,<2.0.0'"),
+    ('mmseg', "pip install 'mmsegmentation>=1.1.0,<2.0.0'"),
     ('ftfy', 'pip install ftfy regex'),
     ('regex', 'pip install ftfy regex'),
 ])
@@ -82,7 +84,8 @@ def test_missing_package_is_named_with_the_command_that_installs_it(environment,
 
 @pytest.mark.parametrize('name, version', [
     ('mmcv', '1.7.2'), ('mmcv', '2.0.0rc3'), ('mmcv', '2.2.0'), ('mmengine', '0.4.0'),
-    ('mmengine', '1.0.0'), ('mmsegmentation', '0.30.0'), ('torch', '1.13.1'),
+    ('mmengine', '1.0.0'), ('mmsegmentation', '0.30.0'), ('mmsegmentation', '1.0.0'),
+    ('torch', '2.0.1'),
 ])
 def test_version_outside_the_range_is_named(environment, name, version):
     environment.versions[name] = version
@@ -372,10 +375,61 @@ def test_code_knows_that_it_is_compiled():
     assert compiled(torch.zeros(1)) == 1
 
 
-@pytest.mark.parametrize('allowed', [False, True])
-def test_convolutions_are_exact_for_a_while(allowed, monkeypatch):
-    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', allowed)
+@pytest.fixture
+def cudnn():
+    """PyTorch's settings of cuDNN, put back afterwards."""
+    cudnn = torch.backends.cudnn
+    if not hasattr(cudnn, 'conv'):
+        pytest.skip('before torch 2.9 there is one switch for TF32')
+    before = cudnn.fp32_precision, cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
+    yield cudnn
+    cudnn.fp32_precision, cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = before
+
+
+def assert_exact_for_a_while(switch, name, exact):
+    before = getattr(switch, name)
     with pytest.raises(KeyError), compat.exact_convolutions():
-        assert not torch.backends.cudnn.allow_tf32
+        assert getattr(switch, name) in exact
         raise KeyError
+    assert getattr(switch, name) == before
+
+
+@pytest.mark.parametrize('allowed', [False, True])
+def test_convolutions_are_exact_for_a_while_with_one_switch(allowed, monkeypatch):
+    """As torch has it before 2.9."""
+    monkeypatch.setattr(torch.backends, 'cudnn', types.SimpleNamespace(allow_tf32=allowed))
+    assert_exact_for_a_while(torch.backends.cudnn, 'allow_tf32', [False])
     assert torch.backends.cudnn.allow_tf32 == allowed
+
+
+@pytest.mark.parametrize('precision', ['tf32', 'ieee'])
+@pytest.mark.parametrize('part', ['all', 'conv'])
+def test_convolutions_are_exact_for_a_while_with_the_new_switch(cudnn, part, precision):
+    cudnn.conv.fp32_precision = 'none'
+    (cudnn if part == 'all' else cudnn.conv).fp32_precision = precision
+    assert_exact_for_a_while(cudnn.conv, 'fp32_precision', ['ieee'])
+    # the others were not touched
+    assert cudnn.fp32_precision == (precision if part == 'all' else 'none')
+    assert cudnn.rnn.fp32_precision == 'tf32'
+
+
+@pytest.mark.parametrize('allowed', [False, True])
+def test_the_old_switch_of_a_new_torch_can_be_read_afterwards(cudnn, allowed, monkeypatch):
+    monkeypatch.setattr(cudnn, 'allow_tf32', allowed)
+    assert_exact_for_a_while(cudnn.conv, 'fp32_precision', ['ieee', 'none'])
+    assert cudnn.allow_tf32 == allowed
+
+
+def test_autocast_is_switched_off_where_there_is_one(monkeypatch):
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        with compat.no_autocast('cpu'):
+            assert not torch.is_autocast_enabled('cpu')
+        assert torch.is_autocast_enabled('cpu')
+    with compat.no_autocast('meta'):  # has none: torch.autocast('meta') raises
+        pass
+
+
+def test_macs_had_no_autocast_before_torch_could_be_asked(monkeypatch):
+    monkeypatch.delattr(torch.amp, 'is_autocast_available', raising=False)
+    assert isinstance(compat.no_autocast('mps'), contextlib.nullcontext)
+    assert isinstance(compat.no_autocast('cpu'), torch.autocast)

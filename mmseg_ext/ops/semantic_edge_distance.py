@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_ext.compat import exact_convolutions
+from mmseg_ext.compat import exact_convolutions, no_autocast
 
 from . import library
 from .bootstrapped_cross_entropy import accumulation_dtype, empty_gradient
@@ -90,7 +90,7 @@ def reference(logits: Tensor, labels: Tensor, layers: Sequence[Layer], factors: 
               activated: bool, ignore_index: int) -> Tensor:
     """Run the network on both maps, with autograd: the distance of each pixel, (N, H, W)."""
     valid = (labels != ignore_index)[:, None]
-    with torch.autocast(logits.device.type, enabled=False):
+    with no_autocast(logits.device.type):
         truth = one_hot(labels, logits.size(1), ignore_index, layers[0][0].dtype)
         # before the softmax, whose gradient at an ignored NaN would be NaN
         logits = logits.to(truth.dtype).masked_fill(~valid, 0)
@@ -115,7 +115,7 @@ def layerwise(logits: Tensor, labels: Tensor, pixel_weight: Optional[Tensor],
     """
     valid = labels != ignore_index
     # both maps as exactly as can be: noise in a difference of 0 would have a sign
-    with torch.autocast(logits.device.type, enabled=False), exact_convolutions():
+    with no_autocast(logits.device.type), exact_convolutions():
         probabilities = logits.to(accumulation_dtype(logits)).softmax(dim=1)
         probabilities = probabilities.masked_fill_(~valid[:, None], 0)
         distance, outputs, signs = _compare(probabilities, labels, weights, biases, factors,
@@ -192,7 +192,10 @@ class _Distance(torch.autograd.Function):
     def backward(ctx, received, unused):
         if ctx.options[-2]:
             gradient, = ctx.saved_tensors
-            gradient = gradient * received.to(gradient.dtype)
+            # A loss scale of 2^16 is infinite in float16, so the product is made in the type that
+            # it arrives in: as a number for each axis, for PyTorch rounds one without axes.
+            gradient = torch.mul(gradient, received.view(1, 1, 1, 1),
+                                 out=torch.empty_like(gradient))
         else:
             logits, labels = ctx.saved_tensors
             _, gradient = torch.ops.mmseg_ext.semantic_edge_distance(

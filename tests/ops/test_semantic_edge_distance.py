@@ -316,6 +316,26 @@ def test_autocast_does_not_lower_the_precision(implementation):
 
 
 @needs_extension
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=str)
+def test_a_loss_scale_beyond_float16_scales_the_gradient_of_float16(layout):
+    logits, labels = batch((2, 3, 9, 13), torch.float16)
+    # so small that 2^16 times the gradient fits into float16
+    layers, factors = network(3, dtype=torch.float32), (1e-2, 2e-2, 0)
+
+    def scaled_gradient(implementation, labels):
+        leaf = logits.contiguous(memory_format=layout).detach().requires_grad_()
+        value = distance(leaf, labels, layers, factors, implementation)
+        return torch.autograd.grad(value, leaf, torch.tensor(2.0**16))[0]
+
+    expected = scaled_gradient('reference', labels)
+    assert expected.isfinite().all() and expected.abs().max() > 100
+    found = scaled_gradient('cpp', labels)
+    assert found.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(found, expected, rtol=2e-3, atol=1)
+    assert not scaled_gradient('cpp', torch.full_like(labels, IGNORED)).any()
+
+
+@needs_extension
 @pytest.mark.skipif(not hasattr(torch.library, 'opcheck'), reason='this torch has no opcheck')
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16], ids=str)
 @pytest.mark.parametrize('reduced', [True, False])
