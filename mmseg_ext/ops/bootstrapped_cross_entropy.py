@@ -5,8 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_ext.compat import is_compiling
+
 from . import library
-from .checks import check_tensors, check_whole
+from .checks import check_ignore_index, check_tensors
 from .hard_pixel_mask import check_min_kept, keep_hard
 
 NORMALIZATIONS = ('kept', 'valid', 'numel')
@@ -76,7 +78,7 @@ def bootstrapped_cross_entropy(logits: Tensor,
         >>> bootstrapped_cross_entropy(logits, labels, thresh=0.6, min_kept=512).backward()
     """
     class_weight = _check(logits, labels, thresh, min_kept, class_weight, normalization)
-    check_whole('ignore_index', ignore_index)
+    min_kept, ignore_index = check_min_kept(min_kept), check_ignore_index(ignore_index)
     which = library.choose(implementation, logits)
     sums, kept, num_kept, num_valid = _implementation(which, logits.device)(
         logits, labels.long(), class_weight, thresh, min_kept, per_image, ignore_index)
@@ -96,11 +98,11 @@ def select_hard_pixels(logits: Tensor,
     """Select the pixels of ``bootstrapped_cross_entropy`` (same arguments) without a loss.
 
     Returns:
-        HardPixels: ``kept`` (N, H, W) bool, and ``scale`` (N,) float64, by which a loss of image n
-        that is summed over its kept pixels has to be multiplied.
+        HardPixels: ``kept`` (N, H, W) bool, and ``scale`` (N,) float64 (float32 on MPS), by
+        which a loss of image n that is summed over its kept pixels has to be multiplied.
     """
     _check(logits, labels, thresh, min_kept, None, normalization)
-    check_whole('ignore_index', ignore_index)
+    min_kept, ignore_index = check_min_kept(min_kept), check_ignore_index(ignore_index)
     which = library.choose(implementation, logits)
     with torch.no_grad():
         _, kept, num_kept, num_valid = _implementation(which, logits.device)(
@@ -134,12 +136,19 @@ def _check(logits, labels, thresh, min_kept, class_weight, normalization) -> Opt
                          f'{logits.dtype} and {labels.dtype}.')
     if class_weight is None:
         return None
-    class_weight = torch.as_tensor(
-        class_weight, dtype=accumulation_dtype(logits), device=logits.device).contiguous()
+    class_weight = _brought_to(
+        logits.device, torch.as_tensor(class_weight, dtype=accumulation_dtype(logits)))
     if class_weight.shape != (logits.size(1), ):
         raise ValueError(f'class_weight must have one number for each of the {logits.size(1)} '
                          f'classes, got shape {tuple(class_weight.shape)}.')
     return class_weight
+
+
+def _brought_to(device: torch.device, tensor: Tensor) -> Tensor:
+    """The tensor on a device, contiguous. The copy to a GPU is not waited for."""
+    if device.type == 'cuda' and tensor.device.type == 'cpu' and not is_compiling():
+        tensor = tensor.pin_memory()  # from other memory the copy would be waited for
+    return tensor.to(device, non_blocking=True).contiguous()
 
 
 def accumulation_dtype(logits: Tensor) -> torch.dtype:
@@ -149,13 +158,17 @@ def accumulation_dtype(logits: Tensor) -> torch.dtype:
 
 def normalizers(labels: Tensor, num_kept: Tensor, num_valid: Tensor, per_image: bool,
                 normalization: str) -> Tensor:
-    """1 / Z of each image, (N,) float64, given its kept and valid pixels; 0 where Z is 0."""
+    """1 / Z of each image, (N,) float64, given its kept and valid pixels; 0 where Z is 0.
+
+    The pixels are counted in integers up to the division: float32 would lose some beyond 2^24. On
+    MPS, which has no float64, 1 / Z is float32, and is rounded no more than the loss is.
+    """
     if normalization == 'numel':
         count = torch.full_like(num_kept, labels[0].numel() if labels.size(0) else 0)
     else:
         count = num_kept if normalization == 'kept' else num_valid
     count = count * labels.size(0) if per_image else count.sum().expand_as(count)
-    count = count.double()  # float32 would round beyond 2^24 pixels
+    count = count.to(library.widest_float(count.device))
     return torch.where(count > 0, count, torch.inf).reciprocal()
 
 

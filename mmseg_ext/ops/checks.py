@@ -43,6 +43,26 @@ def check_whole(name: str, value: Any, least: int = -MOST - 1, most: int = MOST)
         raise ValueError(f'{name} must be a whole number from {least} to {most}, got {value!r}.')
 
 
+def check_ignore_index(ignore_index: float) -> int:
+    """Give the ignored label as an integer, which is what the kernels take.
+
+    Args:
+        ignore_index (float): The argument. 255.0 is a whole number.
+
+    Returns:
+        int: The label.
+
+    Raises:
+        ValueError: If it is not a whole number of 64 bits.
+    """
+    if isinstance(ignore_index, float) and ignore_index.is_integer():
+        ignore_index = int(ignore_index)
+    if not isinstance(ignore_index, Integral) or not -MOST - 1 <= ignore_index <= MOST:
+        raise ValueError(f'ignore_index must be a whole number, got {ignore_index!r}; where every '
+                         'pixel counts, give one that is not a label, such as -1.')
+    return int(ignore_index)
+
+
 def check_size(name: str, size: Any) -> None:
     """Refuse what is not a height and a width.
 

@@ -74,9 +74,8 @@ def free_form_roi_pool(input: Tensor,
         whole = free_form_roi_pool(
             input, rois, None, size, scale, bins=bins, implementation=implementation)
         return whole * masks[:, None]
-    if masks is None and bins == 'mmcv' and implementation is None and scale[0] == scale[1] \
-            and input.is_cuda and input.dtype == torch.float32 and len(rois):
-        from mmcv.ops import roi_pool  # which in half precision rounds the boxes
+    if implementation is None and masks is None and _is_for_mmcv(input, rois, scale, bins):
+        from mmcv.ops import roi_pool
         return roi_pool(input, rois.float(), size, scale[0])
     height, width = input.shape[2:]
     rows = bin_ranges(rois[:, 2], rois[:, 4], size[0], height, scale[0], bins)
@@ -84,11 +83,36 @@ def free_form_roi_pool(input: Tensor,
     places = (rois[:, 0].long(), rows, columns, masks)
     if which == 'cpp' or (which == 'triton' and input.is_cuda):
         pooled = torch.ops.mmseg_ext.free_form_roi_pool(input, *places, bins == 'calvin')
-    else:  # Triton's interpreter is no device with kernels of its own
+    elif which == 'triton':  # its interpreter, which the dispatcher does not know
+        from .triton import free_form_roi_pool as kernels
+        _check_images(places[0], len(input))
+        pooled = _FreeFormRoIPool.apply(
+            (kernels.forward, kernels.backward), input, *places, bins == 'calvin')
+    else:
         _check_images(places[0], len(input))
         index = reference_bin_index(*places, height, width, bins == 'calvin')
         pooled = _bins_of(gather_max(_rows_of(input), *index, implementation=which), rows, columns)
     return pooled.relu() if bins == 'calvin' else pooled
+
+
+def _is_for_mmcv(input: Tensor, rois: Tensor, scale: Tuple[float, float], bins: str) -> bool:
+    """Whether mmcv's kernel is asked for whole boxes: it is faster, and does less."""
+    # In half precision it rounds the boxes. Its gradient is a sum in an order that is a matter of
+    # chance.
+    fits = bins == 'mmcv' and scale[0] == scale[1] and input.dtype == torch.float32 and len(rois)
+    if not input.is_cuda or not fits or torch.are_deterministic_algorithms_enabled():
+        return False
+    try:
+        from mmcv.ops import get_compiling_cuda_version
+    except ImportError as error:
+        reason = f'mmcv.ops cannot be imported ({str(error).splitlines()[0]})'
+    else:
+        if get_compiling_cuda_version() != 'not available':
+            return True
+        reason = 'mmcv was compiled without its kernels for CUDA'
+    library.warn_once("mmseg_ext pools whole boxes with its own kernels, not with mmcv's, because "
+                      f'{reason}.')
+    return False
 
 
 def bin_ranges(first: Tensor, last: Tensor, number: int, cells: int, scale: float,
@@ -178,14 +202,11 @@ def _bins_of(pooled: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def _index(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks: Optional[Tensor],
            column_major: bool) -> Tuple[Tensor, Tensor]:
     check_tensors(input=input, images=images, rows=rows, columns=columns)
-    if input.device.type == 'cpu':
-        index = torch.ops.mmseg_ext.bin_index
-        _check_images(images, len(input))
-    else:
-        index = reference_bin_index
+    _check_images(images, len(input))
     if masks is not None:
         masks = masks.contiguous()
-    return index(images.contiguous(), rows, columns, masks, *input.shape[2:], column_major)
+    return torch.ops.mmseg_ext.bin_index(
+        images.contiguous(), rows, columns, masks, *input.shape[2:], column_major)
 
 
 def _pool(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks: Optional[Tensor],
@@ -203,38 +224,22 @@ def _pool_backward(gradient: Tensor, input: Tensor, output: Tensor, *places) -> 
         gradient.flatten(2).contiguous(), input.contiguous(), *index)
 
 
-def _pool_in_two_steps(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor,
-                       masks: Optional[Tensor], column_major: bool) -> Tensor:
-    index = _index(input, images, rows, columns, masks, column_major)
-    return _bins_of(torch.ops.mmseg_ext.gather_max(_rows_of(input), *index), rows, columns)
-
-
-def _pool_in_two_steps_backward(gradient: Tensor, input: Tensor, output: Tensor,
-                                *places) -> Tensor:
-    index = _index(input, *places)
-    source = torch.ops.mmseg_ext.gather_max_backward(
-        _rows_of(gradient), _rows_of(input), _rows_of(output), *index)
-    count, channels, height, width = input.shape
-    return source.view(count, height, width, channels).permute(0, 3, 1, 2).contiguous()
-
-
 class _FreeFormRoIPool(torch.autograd.Function):
-    """Autograd over the kernels. The index is made again: it takes less than to keep it."""
+    """Autograd over a pair of kernels, forward and backward."""
 
     @staticmethod
-    def forward(ctx, input, images, rows, columns, masks, column_major):
+    def forward(ctx, kernels, input, images, rows, columns, masks, column_major):
         with torch._C._AutoDispatchBelowAutograd():
-            output = torch.ops.mmseg_ext.free_form_roi_pool(
-                input, images, rows, columns, masks, column_major)
+            output = kernels[0](input, images, rows, columns, masks, column_major)
         ctx.save_for_backward(input, output, images, rows, columns, masks)
-        ctx.column_major = column_major
+        ctx.backward_kernel, ctx.column_major = kernels[1], column_major
         return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient):
-        return (torch.ops.mmseg_ext.free_form_roi_pool_backward(
-            gradient, *ctx.saved_tensors, ctx.column_major), *[None] * 5)
+        result = ctx.backward_kernel(gradient, *ctx.saved_tensors, ctx.column_major)
+        return (None, result, *[None] * 5)
 
 
 library.LIBRARY.define(
@@ -252,16 +257,21 @@ _PLACES = 'Tensor images, Tensor rows, Tensor columns, Tensor? masks, bool colum
 library.define(
     'free_form_roi_pool', f'(Tensor input, {_PLACES}) -> Tensor',
     fake=lambda input, images, rows, columns, *args: input.new_empty(
-        rows.size(1), input.size(1), rows.size(2), columns.size(2)))
+        rows.size(1), input.size(1), rows.size(2), columns.size(2)),
+    triton='free_form_roi_pool.forward')
 library.define(
     'free_form_roi_pool_backward',
     f'(Tensor gradient, Tensor input, Tensor output, {_PLACES}) -> Tensor',
-    fake=lambda gradient, input, *args: input.new_empty(input.shape))
+    fake=lambda gradient, input, *args: input.new_empty(input.shape),
+    triton='free_form_roi_pool.backward')
 library.LIBRARY.impl('free_form_roi_pool', _pool, 'CPU')
 library.LIBRARY.impl('free_form_roi_pool_backward', _pool_backward, 'CPU')
-library.LIBRARY.impl('free_form_roi_pool', _pool_in_two_steps, 'CUDA')
-library.LIBRARY.impl('free_form_roi_pool_backward', _pool_in_two_steps_backward, 'CUDA')
-library.LIBRARY.impl('free_form_roi_pool', _FreeFormRoIPool.apply, 'Autograd')
+_OPS = torch.ops.mmseg_ext
+library.LIBRARY.impl(
+    'free_form_roi_pool',
+    lambda *args: _FreeFormRoIPool.apply(
+        (_OPS.free_form_roi_pool, _OPS.free_form_roi_pool_backward), *args),
+    'Autograd')
 
 
 def _pair(value: Union[float, Sequence[float]]) -> tuple:

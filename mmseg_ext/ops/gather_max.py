@@ -7,6 +7,9 @@ from torch import Tensor
 from . import library
 from .checks import check_index, check_index_form, check_tensors
 
+#: Entries times columns that the reference works on at once, at about 30 bytes each.
+REFERENCE_BLOCK = 2**22
+
 
 def gather_max(source: Tensor,
                indptr: Tensor,
@@ -73,17 +76,24 @@ def reference(source: Tensor, indptr: Tensor, indices: Tensor) -> Tensor:
         return source.new_zeros(len(indptr) - 1, source.size(1)) + source[:0].sum()
     sizes = indptr.diff()
     row = torch.repeat_interleave(torch.arange(len(sizes), device=source.device), sizes)
-    row = row[:, None].expand(-1, source.size(1))
-    values = source.detach()[indices]
-    top = values.new_zeros(len(sizes), source.size(1)).scatter_reduce(
-        0, row, values, 'amax', include_self=False)
-    wins = (values == top.gather(0, row)) | values.isnan()
-    # the first entry of each row and column that wins; behind the last where there is none
-    number = torch.arange(len(indices), device=source.device)[:, None].expand_as(wins)
-    nobody = number.new_full(top.shape, len(indices))
-    first = nobody.scatter_reduce(0, row, torch.where(wins, number, len(indices)), 'amin')
+    # in blocks of columns: whole rows of all entries may be a hundred times the source
+    width = max(1, REFERENCE_BLOCK // len(indices))
+    first = torch.cat([_first_winners(block, row, len(sizes), indices)
+                       for block in source.detach().split(width, dim=1)], dim=1)
     winner = indices[first.clamp(max=len(indices) - 1)]
     return source.gather(0, winner).where(first < len(indices), source.new_zeros(()))
+
+
+def _first_winners(source: Tensor, row: Tensor, rows: int, indices: Tensor) -> Tensor:
+    """First entry of each row and column that has the maximum; nnz where a row has no entry."""
+    row = row[:, None].expand(-1, source.size(1))
+    values = source[indices]
+    top = values.new_zeros(rows, source.size(1)).scatter_reduce(
+        0, row, values, 'amax', include_self=False)
+    wins = (values == top.gather(0, row)) | values.isnan()
+    number = torch.arange(len(indices), device=source.device)[:, None].expand_as(wins)
+    behind = number.new_full(top.shape, len(indices))
+    return behind.scatter_reduce(0, row, torch.where(wins, number, len(indices)), 'amin')
 
 
 class _GatherMax(torch.autograd.Function):

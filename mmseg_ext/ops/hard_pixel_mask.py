@@ -51,7 +51,7 @@ def hard_pixel_mask(difficulty: Tensor,
         >>> hard_pixel_mask(difficulty, difficulty > 0, thresh=0.8, min_kept=2)
         tensor([[ True, False,  True, False]])
     """
-    check_min_kept(min_kept)
+    min_kept = check_min_kept(min_kept)
     check_tensors(difficulty=difficulty, valid=valid)
     if difficulty.shape != valid.shape:
         raise ValueError(f'difficulty and valid must have one shape, got {tuple(difficulty.shape)} '
@@ -65,14 +65,18 @@ def hard_pixel_mask(difficulty: Tensor,
     return reference(difficulty, valid, thresh, min_kept, per_image)
 
 
-def check_min_kept(min_kept: Optional[int]) -> None:
-    """Refuse a number of pixels below 1.
+def check_min_kept(min_kept: Optional[float]) -> Optional[int]:
+    """Give a number of pixels as an integer, which is what the kernels take.
 
     Raises:
-        ValueError: If so.
+        ValueError: If it is not a whole number of at least 1. 3.0 is one.
     """
-    if min_kept is not None and not (1 <= min_kept < 1 << 63 and min_kept == int(min_kept)):
+    if min_kept is None:
+        return None
+    # an infinite number has no remainder
+    if isinstance(min_kept, str) or not 1 <= min_kept < 1 << 63 or min_kept % 1 != 0:
         raise ValueError(f'min_kept must be a whole number of at least 1, or None; got {min_kept}.')
+    return int(min_kept)
 
 
 def reference(difficulty: Tensor, valid: Tensor, thresh: Optional[float],
@@ -111,8 +115,8 @@ def keep_hard(difficulty: Tensor, valid: Tensor, over: Optional[Tensor], min_kep
 def _hardest(difficulty: Tensor, valid: Tensor, count: int) -> Tensor:
     """Of each row exactly min(count, valid) pixels: the hardest, ties in memory order."""
     size = difficulty.size(1)
-    lowest, highest = difficulty.new_tensor(-torch.inf), difficulty.new_tensor(torch.inf)
-    difficulty = torch.where(valid, difficulty.where(~difficulty.isnan(), highest), lowest)
+    difficulty = difficulty.masked_fill(difficulty.isnan(), torch.inf)
+    difficulty = difficulty.masked_fill(~valid, -torch.inf)
     # not kthvalue, which on a GPU gives a row to one block of threads
     kth = difficulty.topk(min(count, size), dim=1, sorted=False).values.amin(dim=1, keepdim=True)
     above = difficulty > kth

@@ -1,5 +1,4 @@
 """The library ``mmseg_ext`` of PyTorch's dispatcher, and the choice among the implementations."""
-import importlib.metadata
 import importlib.util
 import os
 import warnings
@@ -16,11 +15,8 @@ try:
     _missing = ''
 except ImportError as error:  # not built, or built for another torch
     _missing = str(error).splitlines()[0]
-# The kernels need Triton 3, which came with torch 2.4.
-try:
-    _has_triton = int(importlib.metadata.version('triton').split('.')[0]) >= 3
-except importlib.metadata.PackageNotFoundError:  # none, or one of another name
-    _has_triton = False
+# The module, for its distribution has another name on some platforms (pytorch-triton, ...).
+_triton_found = importlib.util.find_spec('triton') is not None
 
 
 def extension_loaded() -> bool:
@@ -30,7 +26,21 @@ def extension_loaded() -> bool:
 
 def triton_usable(device: torch.device) -> bool:
     """Whether Triton runs on a device: CUDA, or a CPU by its interpreter (TRITON_INTERPRET=1)."""
-    return _has_triton and (device.type == 'cuda' or os.environ.get('TRITON_INTERPRET') == '1')
+    on_device = device.type == 'cuda' or os.environ.get('TRITON_INTERPRET') == '1'
+    return on_device and _has_triton_3()
+
+
+def _has_triton_3() -> bool:
+    """Whether there is a Triton that can compile the kernels: 3.0, which came with torch 2.4."""
+    if not _triton_found:
+        return False
+    import triton
+    return int(getattr(triton, '__version__', '0').split('.')[0]) >= 3  # a mere folder has none
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """Floating-point type with the most digits on a device: MPS has no float64."""
+    return torch.float32 if device.type == 'mps' else torch.float64
 
 
 def choose(implementation: Optional[str], tensor: Tensor, has_triton: bool = True) -> str:
@@ -57,7 +67,7 @@ def choose(implementation: Optional[str], tensor: Tensor, has_triton: bool = Tru
             return 'reference'
         if device.type == 'cuda' and triton_usable(device):
             return 'triton'
-        _warn_once(device.type)
+        _warn_of_reference(device.type)
         return 'reference'
     if implementation == 'cpp' and not (device.type == 'cpu' and extension_loaded()):
         raise RuntimeError(
@@ -81,17 +91,21 @@ def choose(implementation: Optional[str], tensor: Tensor, has_triton: bool = Tru
 _warned = set()
 
 
-def _warn_once(device_type: str) -> None:
-    if device_type in _warned:
-        return
-    _warned.add(device_type)
+def warn_once(sentence: str, stacklevel: int = 2) -> None:
+    """Warn, unless the same was said before."""
+    if sentence not in _warned:
+        _warned.add(sentence)
+        warnings.warn(sentence, stacklevel=stacklevel + 1)
+
+
+def _warn_of_reference(device_type: str) -> None:
     if device_type == 'cpu':
         reason = f'its compiled kernels are not there ({_missing})'
     elif device_type == 'cuda':
         reason = 'the package triton, 3.0 or newer, is not installed'
     else:
         reason = f'it has no kernels for {device_type}'
-    warnings.warn(f'mmseg_ext runs on slower PyTorch code because {reason}.', stacklevel=3)
+    warn_once(f'mmseg_ext runs on slower PyTorch code because {reason}.', stacklevel=4)
 
 
 def define(name: str, schema: str, fake: Callable, triton: Optional[str] = None) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 from . import library
 from .checks import (
     MOST_SIZE,
+    check_ignore_index,
     check_index,
     check_indptr,
     check_size,
@@ -258,7 +259,7 @@ def label_counts(regions: RegionSet,
     check_regions(regions)
     check_tensors(labels=labels)
     check_whole('num_classes', num_classes, 1, MOST_SIZE)
-    check_whole('ignore_index', ignore_index)
+    ignore_index = check_ignore_index(ignore_index)
     height, width = regions.cells.shape
     if not is_integer(labels):
         raise ValueError(f'labels must be integers, got {labels.dtype}.')

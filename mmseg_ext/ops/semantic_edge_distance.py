@@ -9,7 +9,7 @@ from mmseg_ext.compat import exact_convolutions, no_autocast
 
 from . import library
 from .bootstrapped_cross_entropy import accumulation_dtype, empty_gradient
-from .checks import check_tensors, check_whole
+from .checks import check_ignore_index, check_tensors
 from .semantic_edge_features import (
     Layer,
     check_layers,
@@ -63,7 +63,7 @@ def semantic_edge_distance(logits: Tensor,
         RuntimeError: If ``implementation`` is asked for and is not there.
     """
     _check(logits, labels, layers, factors, pixel_weight, reduction)
-    check_whole('ignore_index', ignore_index)
+    ignore_index = check_ignore_index(ignore_index)
     factors = [float(factor) for factor in factors]
     which = library.choose(implementation, logits, has_triton=False)
     dtype = accumulation_dtype(logits)

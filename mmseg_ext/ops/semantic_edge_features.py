@@ -8,7 +8,7 @@ from torch import Tensor
 from mmseg_ext.compat import is_compiling
 
 from .bootstrapped_cross_entropy import wrong_label
-from .checks import check_tensors, check_whole, is_integer
+from .checks import check_ignore_index, check_tensors, is_integer
 
 #: The weight (out, in, 3, 3) and the bias (out,) of a convolution.
 Layer = Tuple[Tensor, Tensor]
@@ -48,7 +48,7 @@ def semantic_edge_features(maps: Tensor,
     """
     check_layers(layers)
     check_tensors(maps=maps)
-    check_whole('ignore_index', ignore_index)
+    ignore_index = check_ignore_index(ignore_index)
     features = []
     for number, (weight, bias) in enumerate(layers):
         if number == 0 and maps.ndim == 3:
@@ -83,15 +83,17 @@ def look_up(labels: Tensor, weight: Tensor, bias: Tensor, ignore_index: int) -> 
         raise ValueError('labels must be an integer tensor (N, H, W), got '
                          f'{labels.dtype} {tuple(labels.shape)}.')
     (height, width), (channels, classes) = labels.shape[1:], weight.shape[:2]
-    labels = labels.long()
-    known = labels != ignore_index
+    known = labels.long() != ignore_index  # to uint8 labels, 256 would be 0
     check_labels(labels, known, classes, ignore_index)
     if labels.numel() == 0:
         return bias.expand(len(labels), height, width, channels).permute(0, 3, 1, 2)
+    # Nine numbers a pixel: in 32 bits they are half as many bytes.
+    labels = labels.int()
     # C stands for no class: its weights are 0
     labels = F.pad(labels.where(known, labels.new_full((), classes)), (1, 1, 1, 1), value=classes)
     tables = F.pad(weight.permute(2, 3, 1, 0), (0, 0, 0, 1))  # (3, 3, C + 1, D)
-    table = torch.arange(0, 9 * (classes + 1), classes + 1, device=labels.device)
+    table = torch.arange(0, 9 * (classes + 1), classes + 1, dtype=labels.dtype,
+                         device=labels.device)
     rows = labels.unfold(1, 3, 1).unfold(2, 3, 1).flatten(3) + table  # (N, H, W, 9)
     total = F.embedding_bag(rows.flatten(0, 2), tables.flatten(0, 2), mode='sum') + bias
     return total.view(len(labels), height, width, channels).permute(0, 3, 1, 2)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from . import library
-from .checks import check_tensors, check_whole, is_integer
+from .checks import check_ignore_index, check_tensors, is_integer
 
 library.define(
     'semantic_edges',
@@ -54,7 +54,7 @@ def semantic_edges(labels: Tensor,
         tensor([[[False, False,  True,  True, False]]])
     """
     check_tensors(labels=labels)
-    check_whole('ignore_index', ignore_index)
+    ignore_index = check_ignore_index(ignore_index)
     if labels.ndim != 3 or not is_integer(labels):
         raise ValueError('labels must be an integer tensor (N, H, W), got '
                          f'{labels.dtype} {tuple(labels.shape)}.')

@@ -8,7 +8,12 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_ext.ops import bootstrapped_cross_entropy, extension_loaded, select_hard_pixels
+from mmseg_ext.ops import (
+    bootstrapped_cross_entropy,
+    extension_loaded,
+    library,
+    select_hard_pixels,
+)
 from mmseg_ext.ops.bootstrapped_cross_entropy import normalizers
 
 IMPLEMENTATIONS = ['reference'] + (['cpp'] if extension_loaded() else [])
@@ -337,6 +342,45 @@ def test_the_normalizer_is_exact_beyond_the_integers_of_float32():
     assert scale.tolist() == [1 / (2**24 + 1)] * 2
 
 
+@pytest.mark.parametrize('normalization', ['kept', 'valid', 'numel'])
+@pytest.mark.parametrize('per_image', [False, True])
+def test_the_normalizer_needs_no_float64(per_image, normalization, monkeypatch):
+    """As on MPS: of 2^24 + 1 and 3 pixels, the sum is not rounded before the division."""
+    monkeypatch.setattr(library, 'widest_float', lambda device: torch.float32)
+    count, labels = torch.tensor([2**24 + 1, 3]), torch.zeros(2, 1, 1).long()
+    scale = normalizers(labels, count, count + 4, per_image, normalization)
+    assert scale.dtype == torch.float32
+    numbers = torch.ones(2) if normalization == 'numel' else (
+        count + 4 if normalization == 'valid' else count)
+    numbers = numbers * 2 if per_image else numbers.sum().expand(2)
+    torch.testing.assert_close(scale.double(), 1 / numbers.double(), rtol=2**-23, atol=0)
+
+
+@pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
+def test_whole_numbers_may_be_floats(implementation):
+    logits, labels = batch()
+    labels[labels == 255] = 2
+    for function in (bootstrapped_cross_entropy, lambda *a, **k: select_hard_pixels(*a, **k).kept):
+        assert torch.equal(
+            function(logits, labels, min_kept=3.0, ignore_index=2.0, implementation=implementation),
+            function(logits, labels, min_kept=3, ignore_index=2, implementation=implementation))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.parametrize('options', [
+    dict(thresh=0.6, min_kept=50), dict(min_kept=50, per_image=True), dict(normalization='numel'),
+    dict(thresh=0.6, class_weight=[0.5, 2.0, 7.0])], ids=str)
+def test_a_step_does_not_wait_for_a_gpu(options):
+    logits, labels = (tensor.cuda() for tensor in batch())
+    logits = logits.float().requires_grad_()
+    bootstrapped_cross_entropy(logits, labels, **options).backward()  # compiles, and may wait
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        bootstrapped_cross_entropy(logits, labels, **options).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+
+
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
 @pytest.mark.parametrize('value', [3, 200, -1])
 def test_a_label_that_is_no_class_is_named(implementation, value):
@@ -351,6 +395,11 @@ def test_a_label_that_is_no_class_is_named(implementation, value):
     (dict(thresh=1.5), r'thresh .* in \(0, 1\].*got 1.5'),
     (dict(min_kept=0), 'min_kept must be .* at least 1.*got 0'),
     (dict(min_kept=2.5), 'min_kept must be a whole number.*got 2.5'),
+    (dict(min_kept=float('inf')), 'min_kept must be a whole number.*got inf'),
+    (dict(min_kept=float('nan')), 'min_kept must be a whole number.*got nan'),
+    (dict(min_kept='3'), 'min_kept must be a whole number.*got 3'),
+    (dict(ignore_index=None), 'ignore_index must be a whole number, got None; .* such as -1'),
+    (dict(ignore_index=0.5), 'ignore_index must be a whole number, got 0.5'),
     (dict(normalization='mean'), "'kept', 'valid', 'numel'.*got 'mean'"),
     (dict(class_weight=[1.0]), 'class_weight must have one number for each of the 3 classes'),
     (dict(implementation='numba'), "implementation must be .* got 'numba'"),

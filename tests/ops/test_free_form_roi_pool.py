@@ -1,13 +1,12 @@
+import sys
+import types
+
 import numpy as np
 import pytest
 import torch
 
-from mmseg_ext.ops import extension_loaded, free_form_roi_pool
-from mmseg_ext.ops.free_form_roi_pool import (
-    _pool_in_two_steps,
-    _pool_in_two_steps_backward,
-    bin_ranges,
-)
+from mmseg_ext.ops import extension_loaded, free_form_roi_pool, library
+from mmseg_ext.ops.free_form_roi_pool import _is_for_mmcv, bin_ranges, reference_bin_index
 
 IMPLEMENTATIONS = ['reference'] + (['cpp'] if extension_loaded() else [])
 MODES = ['exact', 'calvin']
@@ -534,12 +533,18 @@ def test_the_kernel_in_one_step_does_what_rows_and_a_transposition_do(dtype, siz
     numbers = np.array([-2, -1, -0., 0, 1, 2, inf, -inf, nan])
     input = torch.from_numpy(rng.choice(numbers, (3, channels, *map_size))).to(dtype)
     places, ops = places_of((input, *case)), torch.ops.mmseg_ext
-    output, expected = ops.free_form_roi_pool(input, *places), _pool_in_two_steps(input, *places)
-    torch.testing.assert_close(output, expected, rtol=0, atol=0, equal_nan=True)
+    index = reference_bin_index(*places[:4], *map_size, places[4])
+
+    def rows_of(map):
+        return map.permute(0, 2, 3, 1).reshape(-1, channels)
+
+    output = ops.free_form_roi_pool(input, *places)
+    expected = ops.gather_max(rows_of(input), *index)
+    torch.testing.assert_close(rows_of(output), expected, rtol=0, atol=0, equal_nan=True)
     gradient = torch.from_numpy(rng.standard_normal(output.shape)).to(dtype)
     assert torch.equal(
-        ops.free_form_roi_pool_backward(gradient, input, output, *places),
-        _pool_in_two_steps_backward(gradient, input, output, *places))
+        rows_of(ops.free_form_roi_pool_backward(gradient, input, output, *places)),
+        ops.gather_max_backward(rows_of(gradient), rows_of(input), expected, *index))
 
 
 @pytest.mark.skipif(not extension_loaded(), reason='the extension is not built')
@@ -594,3 +599,44 @@ def test_wrong_arguments_are_refused(given, message):
     names = ('input', 'rois', 'masks', 'output_size', 'spatial_scale')
     with pytest.raises(ValueError, match=message):
         free_form_roi_pool(**{**dict(zip(names, random_case(SETTINGS[0]))), **given})
+
+
+@pytest.fixture
+def asks_mmcv(monkeypatch):
+    """Whether mmcv's kernel is asked for whole boxes on a GPU, of which there is only the name."""
+    monkeypatch.setattr(library, '_warned', set())
+
+    def ask(cuda_version, scale=(0.5, 0.5), bins='mmcv', dtype=torch.float32, boxes=1, **device):
+        stub = types.SimpleNamespace(get_compiling_cuda_version=lambda: cuda_version)
+        # None: an import of it fails
+        monkeypatch.setitem(sys.modules, 'mmcv.ops', stub if cuda_version else None)
+        map = types.SimpleNamespace(**dict(dict(is_cuda=True, dtype=dtype), **device))
+        return bool(_is_for_mmcv(map, torch.zeros(boxes, 5), scale, bins))
+
+    return ask
+
+
+def test_mmcv_pools_whole_boxes_where_it_has_the_kernel(asks_mmcv):
+    assert asks_mmcv('13.0') and asks_mmcv('rocm not available')
+    for other in (dict(scale=(0.5, 0.25)), dict(bins='calvin'), dict(dtype=torch.float16),
+                  dict(boxes=0), dict(is_cuda=False)):
+        assert not asks_mmcv('13.0', **other)
+
+
+@pytest.mark.parametrize('cuda_version, reason', [
+    ('not available', 'was compiled without its kernels for CUDA'),
+    (None, 'mmcv.ops cannot be imported')])
+def test_without_the_kernel_of_mmcv_ours_runs_and_one_warning_says_so(
+        asks_mmcv, cuda_version, reason, recwarn):
+    assert not asks_mmcv(cuda_version) and not asks_mmcv(cuda_version)
+    warning, = recwarn
+    assert reason in str(warning.message) and 'with its own kernels' in str(warning.message)
+
+
+def test_mmcv_is_not_asked_where_the_result_must_be_deterministic(asks_mmcv, recwarn):
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert not asks_mmcv('13.0')
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert not recwarn

@@ -1,6 +1,9 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmseg_ext.ops import extension_loaded, gather_max
 
@@ -160,3 +163,34 @@ def test_wrong_shapes_and_types_are_refused():
         gather_max(torch.zeros(3), *index([[0]]))
     with pytest.raises(ValueError, match='must be integers, got torch.float32'):
         gather_max(torch.zeros(3, 2), torch.tensor([0., 1.]), torch.tensor([0]))
+
+
+class LargestResult(TorchDispatchMode):
+    """Notes the most elements that an operation makes."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if torch.is_tensor(result):
+            self.numel = max(self.numel, result.numel())
+        return result
+
+
+@pytest.mark.parametrize('block, largest', [(1, 100), (300, 300), (450, 400), (2**22, 700)])
+def test_the_reference_takes_blocks_of_columns_and_gives_the_same(block, largest, monkeypatch):
+    """With 100 entries: 1, 3, 4 or all of 7 columns."""
+    generator = torch.Generator().manual_seed(0)
+    source = torch.randint(0, 3, (9, 7), generator=generator).double()
+    indptr = torch.tensor([0, 6, 6, 7, 100])
+    indices = torch.randint(0, 9, (100, ), generator=generator)
+    received = torch.arange(28.).double().view(4, 7)
+    expected = by_loops(source, indptr, indices, received)
+    monkeypatch.setattr(sys.modules['mmseg_ext.ops.gather_max'], 'REFERENCE_BLOCK', block)
+    source.requires_grad_()
+    with LargestResult() as largest_result:
+        output = gather_max(source, indptr, indices, implementation='reference')
+    gradient, = torch.autograd.grad(output, source, received)
+    torch.testing.assert_close(output.detach(), expected[0], rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(gradient, expected[1].view_as(gradient), rtol=0, atol=0)
+    assert largest_result.numel == largest

@@ -71,6 +71,8 @@ def test_nothing_valid_and_nothing_at_all(implementation):
 def test_wrong_arguments_are_refused(implementation):
     with pytest.raises(ValueError, match=r'one shape, got \(2, 3\) and \(3,\)'):
         hard_pixel_mask(torch.rand(2, 3), torch.ones(3).bool(), implementation=implementation)
+    assert hard_pixel_mask(torch.rand(3), torch.ones(3).bool(), min_kept=2.0,
+                           implementation=implementation).sum() == 2
     with pytest.raises(ValueError, match='min_kept'):
         hard_pixel_mask(torch.rand(2), torch.ones(2).bool(), min_kept=0,
                         implementation=implementation)

@@ -59,6 +59,41 @@ def test_triton_needs_a_gpu_or_its_interpreter(monkeypatch):
         bootstrapped_cross_entropy(LOGITS, LABELS, implementation='triton')
 
 
+def test_triton_is_found_by_its_module(tmp_path):
+    """Its distribution has another name on some platforms."""
+    code = ('import importlib.metadata, torch\n'
+            'from mmseg_ext.ops import library\n'
+            'print(library.triton_usable(torch.device("cuda")))\n')
+
+    def usable(source):
+        (tmp_path / 'triton').mkdir(exist_ok=True)
+        (tmp_path / 'triton' / '__init__.py').write_text(source)
+        run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                             env={'PATH': '', 'PYTHONPATH': str(tmp_path)})
+        assert run.returncode == 0, run.stderr
+        return run.stdout.strip()
+
+    assert usable("__version__ = '3.4.0+git'") == 'True'
+    assert usable("__version__ = '2.3.1'") == 'False'
+    assert usable('') == 'False'
+
+
+def test_choosing_is_no_break_for_a_compiler():
+    code = ('import torch\n'
+            'from mmseg_ext.ops import library\n'
+            'def f(x):\n'
+            '    return x + int(library.triton_usable(torch.device("cuda")))\n'
+            'x = torch.zeros(1)\n'
+            'assert torch.compile(f, backend="eager", fullgraph=True)(x) == f(x)\n')
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_macs_have_no_float64():
+    assert library.widest_float(torch.device('mps')) == torch.float32
+    assert library.widest_float(torch.device('cpu')) == torch.float64
+
+
 def test_the_device_decides(monkeypatch):
     assert library.choose(None, LOGITS) == ('cpp' if extension_loaded() else 'reference')
     assert library.choose('reference', LOGITS) == 'reference'

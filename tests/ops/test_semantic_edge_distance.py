@@ -379,6 +379,7 @@ def test_a_label_that_is_no_class_is_named(implementation, value):
 
 
 @pytest.mark.parametrize('options, message', [
+    (dict(ignore_index=None), 'ignore_index must be a whole number, got None'),
     (dict(reduction='mean'), "'sum' or 'none', got 'mean'"),
     (dict(factors=(1, 2)), r'each of the 3 layers, got \(1, 2\)'),
     (dict(pixel_weight=torch.ones(2, 9)), r'\(2, 9, 13\), got \(2, 9\)'),

@@ -117,3 +117,18 @@ def test_wrong_arguments_are_refused():
         semantic_edge_features(torch.zeros(1, 3, 5, 6), [layers[0], layers[2]])
     with pytest.raises(ValueError, match=r'weights \(D, C, 3, 3\) and biases \(D,\)'):
         semantic_edge_features(torch.zeros(1, 3, 5, 6), [])
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int16, torch.int64], ids=str)
+def test_the_index_of_the_look_up_has_32_bits(dtype, monkeypatch):
+    types, embedding_bag = [], F.embedding_bag
+
+    def watched(rows, *args, **kwargs):
+        types.append(rows.dtype)
+        return embedding_bag(rows, *args, **kwargs)
+
+    monkeypatch.setattr(F, 'embedding_bag', watched)
+    labels, layers = random_labels((2, 5, 6), 3), network(3)
+    found = semantic_edge_features(labels.to(dtype), layers)
+    assert types == [torch.int32]
+    assert all(torch.equal(*pair) for pair in zip(found, semantic_edge_features(labels, layers)))

@@ -193,6 +193,35 @@ for target, dtype, sums, size, block, deterministic in (
     assert len(process.stdout.split()) == 8
 
 
+def test_no_variant_is_compiled_for_the_numbers_of_entries_and_rows():
+    """Of each there would be one for 1, one for multiples of 16 and one for the rest."""
+    process = run_python("""
+import torch
+from triton.backends.compiler import GPUTarget
+from triton.compiler import make_backend
+from triton.runtime.jit import create_function_from_signature
+from mmseg_ext.ops.triton.gather_max import _forward_kernel as kernel
+
+bind = create_function_from_signature(
+    kernel.signature, kernel.params, make_backend(GPUTarget('cuda', 90, 32)))
+floats, integers = torch.zeros(64), torch.zeros(64, dtype=torch.long)
+
+
+def variant(entries, size, columns):
+    _, specialization, _ = bind(floats, integers, integers, floats, integers, entries, size,
+                                columns, ACC=None, BLOCK=16)
+    return str(specialization)
+
+
+numbers = (1, 16, 17)
+print(len({variant(entries, size, 512) for entries in numbers for size in numbers}))
+print(len({variant(16, 16, columns) for columns in numbers}))
+""")
+    assert process.returncode == 0, process.stderr
+    # by columns the loads are made wide, or not
+    assert process.stdout.split() == ['1', '3']
+
+
 def test_the_kernels_are_registered_and_wait_for_their_first_call():
     process = run_python("""
 import sys

@@ -1,12 +1,14 @@
 """mmseg_ext::bootstrapped_cross_entropy and its backward in Triton.
 
 Forward: one pass over the logits gives the loss of each pixel and a code: ignored, easy, hard. The
-selection works on these two maps, in PyTorch. Backward: the probabilities of the kept pixels are
-computed again, which is cheaper than to have stored them; the logits of the others are not read.
+selection works on these two maps, in PyTorch. Backward: one pass over the logits, in which the
+probabilities of the kept pixels are computed again; blocks without a kept pixel are not read. To
+store the maximum and the sum of each pixel would move 16 more bytes a pixel and save none, for a
+program has all classes of its pixels in registers.
 
 Shapes: N images, C classes, P = H * W pixels of an image.
 """
-from typing import Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 import triton
@@ -19,8 +21,10 @@ from ..hard_pixel_mask import keep_hard
 # The codes of a pixel; a kernel reads only constants of this type from outside.
 IGNORED, WRONG, EASY, HARD = (tl.constexpr(code) for code in range(4))
 
-# Pixels of a program: with 4 warps each thread has 4 neighbours, 16 bytes of a float32 row.
-BLOCK = 512
+# Logits of a program, at most, where there are few enough classes: with 4 warps a thread has 32.
+TILE = 4096
+# Pixels of a program: at most, and at least, where a row of 16 float32 is 64 bytes.
+MOST_PIXELS, LEAST_PIXELS = 512, 16
 
 
 @triton.jit
@@ -34,36 +38,43 @@ def _locate(pixels, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _softmax_sums(x, label, mask, by_class, ACC: tl.constexpr, LOWEST: tl.constexpr,
-                  CLASSES: tl.constexpr, BLOCK: tl.constexpr):
-    """Maximum over the classes, sum of exp(logit - maximum) and the label's logit, in one read."""
-    # The maximum starts at the lowest finite number: from -inf, a logit of -inf would give NaN.
-    top = tl.full([BLOCK], LOWEST, ACC)
-    total = tl.full([BLOCK], 0, ACC)
-    target = tl.full([BLOCK], 0, ACC)
-    for c in range(CLASSES):
-        value = tl.load(x, mask=mask, other=0).to(ACC)
-        new_top = tl.maximum(top, value)
-        total = total * tl.exp(top - new_top) + tl.exp(value - new_top)  # a NaN stays in it
-        target = tl.where(label == c, value, target)
-        top = new_top
-        x += by_class
-    return top, total, target
+def _load(logits, classes, pixel, inside, by_class, by_pixel, ACC: tl.constexpr,
+          CLASSES: tl.constexpr):
+    """Logits of some pixels, (classes, pixels); -inf where there is no such class.
+
+    All pixels that exist are read: a mask without gaps lets a thread load neighbours at once.
+    """
+    exist = (classes < CLASSES) & inside[None, :]
+    # 64 bits: a stride times a class may be 2^31 and more
+    at = classes.to(tl.int64) * by_class + pixel[None, :] * by_pixel
+    x = tl.load(logits + at, mask=exist, other=0).to(ACC)
+    return tl.where(classes < CLASSES, x, float('-inf'))
 
 
 @triton.jit
+def _exponentials(x, LOWEST: tl.constexpr):
+    """Maximum over the classes, exp(x - maximum), and the sum of these."""
+    # at least the lowest finite number: from a maximum of -inf, a logit of -inf would give NaN
+    top = tl.maximum(tl.max(x, axis=0), LOWEST)
+    exponentials = tl.exp(x - top[None, :])
+    return top, exponentials, tl.sum(exponentials, axis=0)  # a NaN stays in the sum
+
+
+@triton.jit(do_not_specialize=['ignore_index'])
 def _forward_kernel(logits, labels, losses, codes, thresh, ignore_index, pixels, by_image, by_class,
-                    by_pixel, LOWEST: tl.constexpr, CLASSES: tl.constexpr, BLOCK: tl.constexpr):
+                    by_pixel, LOWEST: tl.constexpr, CLASSES: tl.constexpr, ROWS: tl.constexpr,
+                    BLOCK: tl.constexpr):
     ACC: tl.constexpr = losses.dtype.element_ty
     image, pixel, inside = _locate(pixels, BLOCK)
     at = image * pixels + pixel
     label = tl.load(labels + at, mask=inside, other=0)
     is_class = (label >= 0) & (label < CLASSES)
     valid = inside & is_class & (label != ignore_index)
-    # No address is made of a label, so that a wrong one cannot lead out of the logits. Ignored
-    # pixels are read too: a mask without gaps lets a thread load neighbours at once.
-    top, total, target = _softmax_sums(logits + image * by_image + pixel * by_pixel, label, inside,
-                                       by_class, ACC, LOWEST, CLASSES, BLOCK)
+    # No address is made of a label, so that a wrong one cannot lead out of the logits.
+    classes = tl.arange(0, ROWS)[:, None]
+    x = _load(logits + image * by_image, classes, pixel, inside, by_class, by_pixel, ACC, CLASSES)
+    top, exponentials, total = _exponentials(x, LOWEST)
+    target = tl.sum(tl.where(classes == label[None, :], x, 0), axis=0)
     # Not (top + log(total)) - target: with logits of 1e4 the logarithm would be lost in the sum.
     loss = tl.log(total) - (target - top)
     tl.store(losses + at, tl.where(valid, loss, 0), mask=inside)
@@ -84,31 +95,31 @@ def _forward_kernel(logits, labels, losses, codes, thresh, ignore_index, pixels,
 @triton.jit
 def _backward_kernel(factors, logits, labels, class_weight, kept, gradient, pixels, by_image,
                      by_class, by_pixel, to_image, to_class, to_pixel, LOWEST: tl.constexpr,
-                     CLASSES: tl.constexpr, BLOCK: tl.constexpr):
+                     CLASSES: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     ACC: tl.constexpr = factors.dtype.element_ty
     image, pixel, inside = _locate(pixels, BLOCK)
     at = image * pixels + pixel
     keep = tl.load(kept + at, mask=inside, other=0) != 0
-    to = gradient + image * to_image + pixel * to_pixel
+    classes = tl.arange(0, ROWS)[:, None]
+    exist = (classes < CLASSES) & inside[None, :]
+    to = gradient + image * to_image + (
+        classes.to(tl.int64) * to_class + pixel[None, :] * to_pixel)
     if tl.max(keep.to(tl.int32), axis=0) == 0:
-        for c in range(CLASSES):  # noqa: B007 (a name that is an integer in the other branch too)
-            tl.store(to, tl.full([BLOCK], 0, gradient.dtype.element_ty), mask=inside)
-            to += to_class
+        tl.store(to, tl.full([ROWS, BLOCK], 0, gradient.dtype.element_ty), mask=exist)
     else:
-        x = logits + image * by_image + pixel * by_pixel
-        label = tl.load(labels + at, mask=keep, other=0)
-        top, total, _ = _softmax_sums(x, label, keep, by_class, ACC, LOWEST, CLASSES, BLOCK)
+        label = tl.load(labels + at, mask=inside, other=0)
+        x = _load(logits + image * by_image, classes, pixel, inside, by_class, by_pixel, ACC,
+                  CLASSES)
+        _, exponentials, total = _exponentials(x, LOWEST)
         factor = tl.load(factors + image)
         if class_weight is not None:
             factor = factor * tl.load(class_weight + label, mask=keep, other=0)
-        for c in range(CLASSES):
-            # just read, so from a cache
-            value = tl.load(x, mask=keep, other=0).to(ACC)
-            slope = tl.exp(value - top) / total - tl.where(label == c, 1.0, 0.0).to(ACC)
-            slope = tl.where(keep, slope * factor, 0)
-            tl.store(to, slope.to(gradient.dtype.element_ty), mask=inside)
-            x += by_class
-            to += to_class
+        else:
+            factor = tl.where(keep, factor, 0)
+        hit = tl.where(classes == label[None, :], 1.0, 0.0).to(ACC)
+        slope = (exponentials / total[None, :] - hit) * factor[None, :]
+        slope = tl.where(keep[None, :], slope, 0)
+        tl.store(to, slope.to(gradient.dtype.element_ty), mask=exist)
 
 
 def forward(logits: Tensor, labels: Tensor, class_weight: Optional[Tensor],
@@ -140,10 +151,10 @@ def forward(logits: Tensor, labels: Tensor, class_weight: Optional[Tensor],
     codes = torch.empty_like(labels, dtype=torch.uint8)
     # A number is handed to a kernel in 32 bits, which would round a threshold for float64.
     limit = None if thresh is None else losses.new_full((1, ), thresh)
+    grid, constants = _launch(x)
     with torch.cuda.device_of(logits):
-        _forward_kernel[_grid(x)](
-            x, labels, losses, codes, limit, ignore_index, x.size(2), *x.stride(),
-            LOWEST=torch.finfo(accumulation).min, CLASSES=x.size(1), BLOCK=BLOCK)
+        _forward_kernel[grid](x, labels, losses, codes, limit, ignore_index, x.size(2),
+                              *x.stride(), **constants)
     _refuse_wrong_labels(labels, codes == WRONG.value, logits.size(1), ignore_index)
 
     valid = codes >= EASY.value
@@ -175,11 +186,11 @@ def backward(gradient: Tensor, logits: Tensor, labels: Tensor, class_weight: Opt
     to = result.flatten(2)
     if class_weight is not None:
         class_weight = class_weight.contiguous()
+    grid, constants = _launch(x)
     with torch.cuda.device_of(logits):
-        _backward_kernel[_grid(x)](
+        _backward_kernel[grid](
             gradient.contiguous(), x, labels.contiguous(), class_weight, kept.contiguous(), to,
-            x.size(2), *x.stride(), *to.stride(),
-            LOWEST=torch.finfo(accumulation_dtype(logits)).min, CLASSES=x.size(1), BLOCK=BLOCK)
+            x.size(2), *x.stride(), *to.stride(), **constants)
     return result
 
 
@@ -188,8 +199,13 @@ def _joined(tensor: Tensor) -> Tensor:
     return tensor.flatten(2)
 
 
-def _grid(x: Tensor) -> Tuple[int]:
-    return (x.size(0) * triton.cdiv(x.size(2), BLOCK), )
+def _launch(x: Tensor) -> Tuple[Tuple[int], Dict[str, Any]]:
+    """Grid and constants of both kernels."""
+    rows = triton.next_power_of_2(max(x.size(1), 1))
+    block = min(MOST_PIXELS, max(LEAST_PIXELS, TILE // rows))
+    return (x.size(0) * triton.cdiv(x.size(2), block), ), dict(
+        LOWEST=torch.finfo(accumulation_dtype(x)).min, CLASSES=x.size(1), ROWS=rows, BLOCK=block,
+        num_warps=min(32, max(4, rows * block // 1024)))
 
 
 def _refuse_wrong_labels(labels: Tensor, wrong: Tensor, classes: int, ignore_index: int) -> None:

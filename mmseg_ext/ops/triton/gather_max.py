@@ -28,7 +28,9 @@ def _locate(columns, BLOCK: tl.constexpr):
     return row, column, column < columns
 
 
-@triton.jit
+# The numbers of entries and rows change from call to call: no variant is compiled for those that
+# are multiples of 16.
+@triton.jit(do_not_specialize=['entries', 'size'])
 def _forward_kernel(source, indptr, indices, output, wrong, entries, size, columns,
                     ACC: tl.constexpr, BLOCK: tl.constexpr):
     row, column, inside = _locate(columns, BLOCK)

@@ -8,7 +8,7 @@ from torch import Tensor
 MAX_BLOCK = 1024
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['ignored', 'height'])
 def _kernel(labels, edges, ignored, height, width, BLOCK: tl.constexpr):
     # 64 bits: times the width this becomes an offset, which may be 2^31 and more
     row = tl.program_id(0).to(tl.int64)
