@@ -11,7 +11,7 @@ ARGS ?=
 RUN := .venv/bin/python
 RESULTS := mmseg_ext/benchmarks/results
 
-.PHONY: train test test-triton lint benchmark clean setup
+.PHONY: train test test-triton lint benchmark cuda clean setup
 
 train: setup
 	@$(RUN) tools/train.py $(QUICKSTART) --work-dir $(WORK_DIR) \
@@ -40,6 +40,11 @@ benchmark: setup
 	@$(RUN) tools/benchmark.py --out-dir $(RESULTS)
 	@$(RUN) tools/benchmark_report.py >/dev/null
 	@echo "tables and figures: $(RESULTS)/README.md"
+
+# What only a GPU can show: build, test, train, benchmark (see tools/cuda.sh). `make cuda STEP=wheels`
+# collects before, where there is internet, what a machine without it installs.
+cuda:
+	@PYTHON='$(PYTHON)' STEP='$(STEP)' HAVE='$(HAVE)' OUT='$(OUT)' DRY='$(DRY)' tools/cuda.sh
 
 # build products and caches; .venv, .wheels and work_dirs stay
 clean:

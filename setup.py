@@ -2,6 +2,7 @@
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -21,13 +22,16 @@ def read_version() -> str:
 class BuildWithMim(build_py):
     """Adds ``mmseg_ext/.mim``, the folder in which MIM and mmengine look for configs and tools.
 
-    A wheel gets copies; an editable install gets relative links, so that edits show at once.
+    A wheel gets copies; an editable install gets relative links, so that edits show at once. On
+    Windows, where links need rights that a user may not have, it gets copies too.
     """
 
     def run(self) -> None:
         """Build the Python files, then the ``.mim`` folder."""
         super().run()
-        root = ROOT if self.editable_mode else Path(self.build_lib)
+        # editable installs have a build step since setuptools 64
+        editable = getattr(self, 'editable_mode', False)
+        root = ROOT if editable else Path(self.build_lib)
         mim = root / 'mmseg_ext' / '.mim'
         if mim.exists():
             shutil.rmtree(mim)
@@ -35,7 +39,7 @@ class BuildWithMim(build_py):
         # bootstrap.sh sets up a checkout; an installed package has no use for it
         ignore = shutil.ignore_patterns('__pycache__', '*.pyc', 'bootstrap.sh')
         for name in MIM_ENTRIES:
-            if self.editable_mode:
+            if editable and sys.platform != 'win32':
                 (mim / name).symlink_to(os.path.join('..', '..', name))
             elif (ROOT / name).is_dir():
                 shutil.copytree(str(ROOT / name), str(mim / name), ignore=ignore)
@@ -73,11 +77,14 @@ def extension() -> Tuple[List[Extension], Dict[str, Any]]:
     # Nobody asks for errno or traps, and for their sake the compiler would not vectorize a
     # comparison. NaN and infinity keep their meaning.
     args = [
-        '-O3', '-g0', '-fopenmp', '-fno-math-errno', '-fno-trapping-math',
+        '-O3', '-g0', '-fno-math-errno', '-fno-trapping-math',
         '-Wno-psabi'  # how vectors are passed to functions: all of ours are inlined
     ]
+    # Apple's compiler has no OpenMP, without which at::parallel_for runs on one thread.
+    openmp = [] if sys.platform == 'darwin' else ['-fopenmp']
     return [
-        CppExtension('mmseg_ext._C', sources, extra_compile_args=args, extra_link_args=['-fopenmp'])
+        CppExtension('mmseg_ext._C', sources, extra_compile_args=args + openmp,
+                     extra_link_args=openmp)
     ], {'build_ext': OptionalBuild}
 
 

@@ -274,3 +274,46 @@ def test_unfit_python_is_said_in_one_sentence(machine, lacking, advice):
 def test_missing_python_is_said_in_one_sentence(machine):
     machine.python.unlink()
     assert_one_sentence(machine.run()[0], "'apt-get install python3 python3-venv python3-dev g++'")
+
+
+# ------------------------------------------------------------------------------ other platforms
+
+# Runs setup.py as on another platform, with a `setup` that only says what it was given.
+ELSEWHERE = """
+import sys
+import setuptools
+from torch.utils import cpp_extension
+sys.platform = {platform!r}
+given = {{}}
+setuptools.setup = given.update
+import runpy
+runpy.run_path('setup.py')
+"""
+
+
+def on_platform(platform, code, tree):
+    run = subprocess.run([sys.executable, '-c', ELSEWHERE.format(platform=platform) + code],
+                         cwd=str(tree), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize('platform, has_openmp', [('linux', True), ('darwin', False)])
+def test_the_compiler_of_a_mac_is_not_asked_for_openmp(tiny_tree, platform, has_openmp):
+    code = ('extension, = given["ext_modules"]\n'
+            'print(extension.extra_compile_args, extension.extra_link_args)\n')
+    assert on_platform(platform, code, tiny_tree).count('-fopenmp') == 2 * has_openmp
+
+
+@pytest.mark.parametrize('platform, linked', [('linux', True), ('win32', False)])
+def test_an_editable_install_links_configs_or_on_windows_copies_them(tmp_path, platform, linked):
+    tree = copy_checkout(tmp_path)
+    code = ('from setuptools.command.build_py import build_py\n'
+            'build_py.run = lambda self: None\n'
+            'command = given["cmdclass"]["build_py"](setuptools.Distribution())\n'
+            'command.editable_mode = True\n'
+            'command.run()\n')
+    on_platform(platform, code + 'print()\nprint("done")\n', tree)
+    mim = tree / 'mmseg_ext' / '.mim'
+    for name in ('configs', 'tools', 'model-index.yml'):
+        assert (mim / name).is_symlink() == linked and (mim / name).exists()
