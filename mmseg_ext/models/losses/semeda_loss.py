@@ -1,26 +1,29 @@
 import warnings
-from typing import Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from mmseg.registry import MODELS
 from mmseg.utils import OptConfigType
 from torch import Tensor
 
 from mmseg_ext.models.backbones.semantic_edge_net import SemanticEdgeNet
 from mmseg_ext.ops.semantic_edge_distance import semantic_edge_distance
+from mmseg_ext.ops.semantic_edges import semantic_edges
 
 
 @MODELS.register_module()
 class SEMEDALoss(nn.Module):
-    r"""Distance of prediction and truth in the features of a network that detects semantic edges.
+    r"""Distance of prediction and ground truth in the features of a semantic edge network.
 
     .. math:: L = \sum_l \lambda_l \|\hat\psi_l - \psi_l^*\|_1
 
     It comes beside a cross entropy, in the list ``loss_decode`` of any head. The network is frozen:
-    the gradient goes through the prediction alone. It has no part in checkpoints and optimizers. A
-    file of its weights is named by ``init_cfg``; without one, ``SemanticEdgeNetHook`` trains it
-    when training starts and stores it beside the run.
+    the gradient goes through the prediction alone. No optimizer, no ``state_dict`` and no average
+    of the model (``EMAHook``) has its weights. A file of them is named by ``init_cfg``; without
+    one, ``SemanticEdgeNetHook`` trains the network when training starts and stores it beside the
+    run.
 
     Source: Eq. 4 to 6 of Chen, Dapogny, Cord, `SEMEDA: Enhancing Segmentation Precision with
     Semantic Edge Aware Loss <https://doi.org/10.1016/j.patcog.2020.107557>`_, 2020. The paper
@@ -33,27 +36,39 @@ class SEMEDALoss(nn.Module):
             which ``SemanticEdgeNetHook`` or the first call looks up.
         layer_weights (Sequence[float]): lambda, one for each layer. Defaults to (2, 4, 0), the
             paper's best on VOC; on Cityscapes it is (4, 2, 0).
-        norm (str): ``'mean'`` over channels and labelled pixels of the batch (default), or
+        norm (str): ``'mean'`` over channels and valid pixels of the batch (default), or
             ``'sum'`` over both, as Eq. 5 is written, and the mean of the images.
         activated (bool): Whether features are compared after ReLU and softmax. Defaults to True.
         channels (Sequence[int]): Of the network's layers before the last. Defaults to (16, 32).
+        class_agnostic (bool): Whether the network is one that cannot tell the classes apart inside
+            a region, see :class:`SemanticEdgeNet`: then what counts are the edges. Ours; defaults
+            to False, the paper's.
+        band (int, optional): Only pixels within this Chebyshev distance of an edge of the ground
+            truth (E*, both sides of a boundary) count; 0 is E* itself. The divisor stays that of
+            the loss without a band, so the band takes terms of the sum away and scales no other:
+            lambda keeps its meaning, and near E* and elsewhere add up to the whole. Ours; defaults
+            to None, all valid pixels, as in the paper.
         loss_weight (float): Factor of the loss. Defaults to 1.0.
         loss_name (str): Name in the log. Defaults to ``'loss_semeda'``.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=FILE)`` with a checkpoint
             of :class:`SemanticEdgeDetector`.
 
     Raises:
-        ValueError: If an option is unknown, ``layer_weights`` has not one number for each layer, or
-            there is only one class: its probability is 1 whatever the logit is.
+        ValueError: If an option is unknown, ``layer_weights`` has not one number for each layer,
+            ``band`` is no width, or there is only one class: its probability is 1 for any logit.
 
     Note:
         Of the two predictions of the paper's Fig. 2 with one cross entropy (problem b) the loss
         prefers the first, whose doubt is spread over all other classes, inside regions, as the
         paper wants it. At boundaries it prefers the first too, which the paper does not want.
 
-        Labelled pixels are counted per process; with several GPUs the gradients of the processes
-        are averaged, as everywhere in mmseg. A batch without a labelled pixel gives 0 with a
-        gradient graph.
+        The loss is divided by the valid pixels, mmseg's cross entropy by all pixels unless it has
+        ``avg_non_ignore=True``. Give it that: else the share of ignored pixels, padding among
+        them, weakens the cross entropy alone.
+
+        Valid pixels are counted per process; with several GPUs the gradients of the processes are
+        averaged, as everywhere in mmseg. A batch without a valid pixel gives 0 with a gradient
+        graph.
     """
 
     def __init__(self,
@@ -64,22 +79,29 @@ class SEMEDALoss(nn.Module):
                  channels: Sequence[int] = (16, 32),
                  loss_weight: float = 1.0,
                  loss_name: str = 'loss_semeda',
-                 init_cfg: OptConfigType = None) -> None:
+                 init_cfg: OptConfigType = None,
+                 class_agnostic: bool = False,
+                 band: Optional[int] = None) -> None:
         super().__init__()
         if norm not in ('mean', 'sum'):
             raise ValueError(f"SEMEDALoss norm must be 'mean' or 'sum', got {norm!r}.")
         if len(layer_weights) != len(channels) + 1:
             raise ValueError(f'SEMEDALoss layer_weights must have {len(channels) + 1} numbers, one '
                              f'for each layer, got {layer_weights}.')
+        if band is not None and (type(band) is not int or band < 0):
+            raise ValueError('SEMEDALoss band must be None or a width in pixels, 0 or more, got '
+                             f'{band!r}.')
         self.layer_weights = tuple(map(float, layer_weights))
         self.norm = norm
         self.activated = activated
         self.loss_weight = loss_weight
         self.loss_name = loss_name
         self.channels = tuple(channels)
+        self.class_agnostic = class_agnostic
+        self.band = None if band is None else int(band)
         self.init_cfg = init_cfg
         #: The network; None as long as C is not known.
-        self.edge_net = None
+        self.edge_net: Optional[SemanticEdgeNet] = None
         #: Whether the network has its weights.
         self.is_ready = False
         if num_classes is not None:
@@ -104,7 +126,11 @@ class SEMEDALoss(nn.Module):
                              f'num_classes={num_classes}.')
         if self.edge_net is None:
             with torch.random.fork_rng(devices=[]):  # the other layers start as they would without
-                self.edge_net = SemanticEdgeNet(num_classes, self.channels, self.init_cfg).freeze()
+                net = SemanticEdgeNet(
+                    num_classes, self.channels, self.init_cfg, self.class_agnostic).freeze()
+            # Not as a submodule: a copy of the model that an average is made of (EMAHook) may be
+            # taken before C is known, and pairs the buffers of both by position.
+            self.__dict__['edge_net'] = net
         if self.edge_net.num_classes != num_classes:
             raise ValueError(f'SEMEDALoss has num_classes={self.edge_net.num_classes}, but the '
                              f'logits of its head have {num_classes} channels.')
@@ -115,12 +141,11 @@ class SEMEDALoss(nn.Module):
             self.edge_net.init_weights()
             self.is_ready = True
 
-    def train(self, mode: bool = True) -> 'SEMEDALoss':
-        """Set the mode; the network stays in eval mode."""
-        super().train(mode)
+    def _apply(self, fn: Callable, *args, **kwargs) -> 'SEMEDALoss':
+        """Move the network with the model: ``to``, ``cuda``, ``double``..."""
         if self.edge_net is not None:
-            self.edge_net.eval()
-        return self
+            self.edge_net._apply(fn, *args, **kwargs)
+        return super()._apply(fn, *args, **kwargs)
 
     def forward(self,
                 pred: Tensor,
@@ -136,7 +161,7 @@ class SEMEDALoss(nn.Module):
             pred (Tensor): Logits, (N, C, H, W).
             target (Tensor): Labels, (N, H, W).
             weight (Tensor, optional): Factor of each pixel, (N, H, W), such as a sampler's.
-                The number of labelled pixels does not depend on it.
+                The number of valid pixels does not depend on it.
             avg_factor (float, optional): What the sum over the pixels is divided by, if the caller
                 knows better.
             reduction_override (str, optional): ``'none'`` for the distance of each pixel,
@@ -155,6 +180,9 @@ class SEMEDALoss(nn.Module):
         self.build_edge_net(pred.size(1))
         if not self.is_ready:
             self._get_ready(pred)
+        if self.band is not None:
+            near = near_edges(target, self.band, ignore_index)
+            weight = near.to(pred.dtype) if weight is None else weight * near
         reduction = reduction_override or 'mean'
         layers = self.edge_net.layers
         factors = self.layer_weights
@@ -188,3 +216,20 @@ class SEMEDALoss(nn.Module):
                 "when training starts, or name its checkpoint in the loss: init_cfg=dict("
                 "type='Pretrained', checkpoint=FILE).", stacklevel=3)
             self.is_ready = True
+
+
+def near_edges(labels: Tensor, width: int, ignore_index: int) -> Tensor:
+    """Find the pixels near an edge of the label map.
+
+    Args:
+        labels (Tensor): (N, H, W).
+        width (int): Largest Chebyshev distance in pixels; 0 gives the edges, E*, alone.
+        ignore_index (int): Label without a class.
+
+    Returns:
+        Tensor: Bool, (N, H, W). Ignored pixels near an edge are among them.
+    """
+    near = semantic_edges(labels, ignore_index)[:, None].float()
+    for size in ((1, 2 * width + 1), (2 * width + 1, 1)):  # a square: along rows, then columns
+        near = F.max_pool2d(near, size, stride=1, padding=(size[0] // 2, size[1] // 2))
+    return near[:, 0] > 0

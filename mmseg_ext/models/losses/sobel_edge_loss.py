@@ -11,7 +11,7 @@ from mmseg_ext.ops.sobel import sobel
 
 @MODELS.register_module()
 class SobelEdgeLoss(nn.Module):
-    r"""Distance of prediction and truth after Sobel's kernels: the baseline of SEMEDA.
+    r"""Distance of prediction and ground truth after Sobel's kernels: the baseline of SEMEDA.
 
     .. math:: L = \lambda_1 \| \mathrm{Sobel}(\hat S) - \mathrm{Sobel}(S^*) \|_1
                 = \lambda_1 \| \mathrm{Sobel}(\hat S - S^*) \|_1
@@ -22,7 +22,7 @@ class SobelEdgeLoss(nn.Module):
 
     Source: Sec. 4.1 and Table 1 of Chen, Dapogny, Cord, `SEMEDA: Enhancing Segmentation Precision
     with Semantic Edge Aware Loss <https://doi.org/10.1016/j.patcog.2020.107557>`_, 2020. The paper
-    leaves the norm open. Ours is a mean over the 2 C responses and the labelled pixels. Ignored
+    leaves the norm open. Ours is a mean over the 2 C responses and the valid pixels. Ignored
     pixels are 0 in both maps.
 
     Args:
@@ -30,9 +30,12 @@ class SobelEdgeLoss(nn.Module):
         loss_name (str): Name in the log. Defaults to ``'loss_sobel'``.
 
     Note:
-        Labelled pixels are counted per process; with several GPUs the gradients of the processes
-        are averaged, as everywhere in mmseg. A batch without a labelled pixel gives 0 with a
-        gradient graph.
+        The loss is divided by the valid pixels; mmseg's cross entropy beside it needs
+        ``avg_non_ignore=True`` to be so too.
+
+        Valid pixels are counted per process; with several GPUs the gradients of the processes are
+        averaged, as everywhere in mmseg. A batch without a valid pixel gives 0 with a gradient
+        graph.
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_sobel') -> None:
@@ -59,7 +62,7 @@ class SobelEdgeLoss(nn.Module):
             pred (Tensor): Logits, (N, C, H, W).
             target (Tensor): Labels, (N, H, W).
             weight (Tensor, optional): Factor of each pixel, (N, H, W), such as a sampler's.
-                The number of labelled pixels does not depend on it.
+                The number of valid pixels does not depend on it.
             avg_factor (float, optional): What the sum over the pixels is divided by, if the caller
                 knows better.
             reduction_override (str, optional): ``'none'`` for the distance of each pixel,

@@ -257,6 +257,7 @@ def train_as_one_of_two(work_dir):
     make_runner(wrapped, work_dir, launcher='pytorch').train()
     torch.save(weights_of(loss_of(model.decode_head)), f'{work_dir}/loss_{rank}.pth')
     torch.save(dict(model.decode_head.conv_seg.state_dict()), f'{work_dir}/head_{rank}.pth')
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == '__main__':
