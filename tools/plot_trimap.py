@@ -1,4 +1,4 @@
-"""Draw mIoU over the width of the band around true boundaries, from results of TrimapMetric.
+"""Draw mIoU over the width of the band around boundaries, from results of TrimapMetric.
 
     python tools/plot_trimap.py CE=work_dirs/ce/TIME/TIME.json \\
         SEMEDA=work_dirs/semeda/TIME/TIME.json --out trimap.png
@@ -88,7 +88,7 @@ def read_curves(path: str) -> Curves:
         if curves['trimap']:
             return curves
     sys.exit(f"error: {path} has no trimap metrics; add dict(type='TrimapMetric', "
-             "widths=range(1, 11)) to the list test_evaluator of the config and test again with "
+             "widths=range(11)) to the list test_evaluator of the config and test again with "
              'tools/test.py')
 
 

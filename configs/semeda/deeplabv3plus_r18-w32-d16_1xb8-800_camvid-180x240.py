@@ -8,7 +8,7 @@ val_evaluator = [
     dict(type='IoUMetric', iou_metrics=['mIoU']),
     dict(type='F1Metric'),
     dict(type='EMeasureMetric'),
-    dict(type='TrimapMetric', widths=tuple(range(1, 11)))
+    dict(type='TrimapMetric', widths=tuple(range(11)))
 ]
 test_evaluator = val_evaluator
 randomness = dict(seed=0)

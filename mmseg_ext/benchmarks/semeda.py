@@ -171,7 +171,7 @@ def semantic_edge_net_hook(device: str, small: bool = False) -> Case:
         [dict(data_samples=SegDataSample(gt_sem_seg=PixelData(data=label[None])))
          for label in maps], batch_size=8, collate_fn=pseudo_collate)
     runner = SimpleNamespace(
-        model=nn.Sequential(head), train_dataloader=loader, work_dir=folder.name,
+        model=nn.Sequential(head), train_dataloader=loader, work_dir=folder.name, iter=0,
         logger=SimpleNamespace(info=print_nothing, warning=print_nothing))
 
     hook = HOOKS.build(dict(
@@ -180,7 +180,7 @@ def semantic_edge_net_hook(device: str, small: bool = False) -> Case:
     def ours(folder: tempfile.TemporaryDirectory = folder) -> None:  # as long as this lives
         head.loss_decode.is_ready = False
         hook.before_train(runner)
-        os.remove(os.path.join(folder.name, 'net.pth'))
+        os.remove(os.path.join(folder.name, 'net.pth'))  # else the next call reads it
 
     chain, plain_loss = _plain_network(_detector(device), device)
     plain_step = _step(lambda: plain_loss(maps[torch.randperm(number)[:32], :32, :32].to(device)),

@@ -14,18 +14,18 @@ NEIGHBOURS = np.ones((3, 3), dtype=np.uint8)
 
 @METRICS.register_module()
 class TrimapMetric(BaseMetric):
-    """mIoU, class and pixel accuracy near the true boundaries and away from them, in one pass.
+    """mIoU, class and pixel accuracy near boundaries of the ground truth and away from them.
 
     The region paper (Caesar et al., ECCV 2016, Table 3) reports class accuracy within 4 pixels of
-    a true boundary, SEMEDA (Fig. 5) the mIoU within 1 to 10 pixels and outside of them. Numbers
-    of the whole image are those of mmseg's ``IoUMetric``, to be listed beside this metric.
+    a boundary, SEMEDA (Fig. 5) the mIoU within 1 to 10 pixels and outside of them. Numbers of the
+    whole image are those of mmseg's ``IoUMetric``, to be listed beside this metric.
 
-    A boundary pixel is one of whose 8 neighbours carries another label; both sides of a boundary
-    are boundary pixels. The band of width d is the pixels whose Euclidean distance to the nearest
-    boundary pixel, between centres, is at most d (a boundary pixel has distance 0, so a straight
-    boundary has a band of d + 1 pixels on each side); all others are outside. Distances are those
-    of the label map as it is loaded: do not resize it. The 8 neighbours are those of SEMEDA's
-    semantic edges, from which it makes its bands; the region paper leaves them open, and both
+    A pixel is a boundary pixel if one of its 8 neighbours carries another label, so both sides of a
+    boundary are boundary pixels: SEMEDA's semantic edges, E*. The band of width d is the pixels
+    whose Euclidean distance to the nearest boundary pixel, between centres, is at most d; all
+    others are outside. A boundary pixel has distance 0: the band of width 0 is E* itself, and a
+    straight boundary has a band of d + 1 pixels on each side. Distances are measured on the label
+    map as it is loaded: do not resize it. The region paper leaves the neighbours open, and both
     papers leave open how the distance is measured.
 
     Reported in per cent, for each width: ``trimap{d}_mIoU``, ``trimap{d}_mAcc``, ``trimap{d}_aAcc``
@@ -38,21 +38,21 @@ class TrimapMetric(BaseMetric):
         any pixel is NaN. Ignored pixels do not count.
 
     Args:
-        widths (Sequence[int]): Half widths d of the band in pixels, rising. All are had from one
-            distance transform, so ten cost hardly more than one. Defaults to (4, ).
-        boundary_to_ignored (bool): Whether a pixel beside an ignored one is a boundary pixel. Not
-            by default: the border of an unlabelled area is mostly none of an object. True where
-            the annotators left a strip between objects unlabelled, as in PASCAL VOC: there
-            hardly a pixel has a neighbour of another class.
+        widths (Sequence[int]): Widths d of the band in pixels, 0 or more, rising. One distance
+            transform gives them all, so ten cost hardly more than one. Defaults to (4, ).
+        boundary_to_ignored (bool): Whether a pixel beside an ignored one is a boundary pixel.
+            Defaults to False: the border of an unlabelled area is mostly no border of an object.
+            True where the annotators left a strip between objects unlabelled, as in PASCAL VOC:
+            there hardly a pixel has a neighbour of another class.
         ignore_index (int): Label of the pixels that do not count. Defaults to 255.
         **kwargs: Arguments of mmengine's ``BaseMetric``: ``collect_device``, ``prefix``.
 
     Raises:
-        ValueError: If the widths are not positive rising integers.
+        ValueError: If the widths are no rising integers from 0 on.
 
     Examples:
         >>> val_evaluator = [dict(type='IoUMetric'),
-        ...                  dict(type='TrimapMetric', widths=range(1, 11))]
+        ...                  dict(type='TrimapMetric', widths=range(11))]
     """
 
     def __init__(self,
@@ -63,12 +63,12 @@ class TrimapMetric(BaseMetric):
         super().__init__(**kwargs)
         try:
             self.widths = [int(width) for width in widths]
-            valid = self.widths == list(widths) and self.widths[0] > 0
+            valid = self.widths == list(widths) and self.widths[0] >= 0
         except (TypeError, ValueError, IndexError):
             valid = False
         if not valid or sorted(set(self.widths)) != self.widths:
-            raise ValueError('widths must be positive rising integers, such as (1, 3, 10), but '
-                             f'{widths!r} was given.')
+            raise ValueError('widths must be rising integers, 0 or more, such as (0, 1, 3, 10), '
+                             f'but {widths!r} was given.')
         self.boundary_to_ignored = boundary_to_ignored
         self.ignore_index = ignore_index
 
@@ -100,13 +100,14 @@ class TrimapMetric(BaseMetric):
                   boundary_to_ignored: bool = False) -> Tensor:
         """Count the pixels of an image by ring, what they are and what they were taken for.
 
-        Ring k holds the pixels with widths[k-1] < distance <= widths[k] to the nearest boundary
-        pixel, the last one those beyond all widths: rings 0..k together are the band of widths[k].
+        Ring 0 holds the pixels with distance <= widths[0] to the nearest boundary pixel, ring k
+        those with widths[k-1] < distance <= widths[k], the last one those beyond all widths: rings
+        0..k together are the band of widths[k].
 
         Args:
             pred (Tensor): Predicted classes, (H, W), integers.
             label (Tensor): True classes, (H, W), integers.
-            widths (Sequence[int]): W rising widths in pixels.
+            widths (Sequence[int]): W rising widths in pixels, 0 or more.
             num_classes (int): C.
             ignore_index (int): Label of the pixels that do not count.
             boundary_to_ignored (bool): Whether a pixel beside an ignored one is a boundary pixel.

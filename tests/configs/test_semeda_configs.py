@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.structures import PixelData
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 
 CONFIGS = Path(__file__).parents[2] / 'configs/semeda'
 # A config with cross entropy alone, the one with a loss beside it, that loss.
@@ -185,8 +187,12 @@ def test_a_config_has_the_papers_settings(name, read, pinned):
 def test_a_row_of_the_paper_differs_from_cross_entropy_in_the_loss_alone(plain, name, loss, read):
     assert (len(TABLE_1), len(TABLES_4_TO_6)) == (24, 8)
     plain, ours = (read(f'semeda/{name}') for name in (plain, name))
-    assert ours.model.decode_head.pop('loss_decode') == [dict(type='CrossEntropyLoss'), loss]
-    assert plain.model.decode_head.pop('loss_decode').type == 'CrossEntropyLoss'
+    # divided by the valid pixels, as the loss beside it
+    cross_entropy = dict(type='CrossEntropyLoss', avg_non_ignore=True)
+    assert ours.model.decode_head.pop('loss_decode') == [cross_entropy, loss]
+    alone = MODELS.build(plain.model.decode_head.pop('loss_decode'))
+    assert type(alone).__name__ == 'CrossEntropyLoss' and alone.avg_non_ignore
+    assert alone.loss_weight == 1 and alone.class_weight is None
     assert ours.to_dict() == plain.to_dict()
 
 
@@ -232,6 +238,22 @@ def test_the_config_of_three_papers_has_the_settings_of_each(path, read, pinned)
         ('a tenth of 8 x 180 x 240',
          'model.decode_head.loss_decode.BootstrappedCrossEntropyLoss.min_kept', 34560),
         ('8 images', 'train_dataloader.batch_size', 8)])
+
+
+def test_the_config_of_three_papers_has_semeda_at_each_stage_at_full_resolution(
+        monkeypatch, read, narrow):
+    cfg = read('semeda/lrn-bs34560-t06-semeda_vgg16bn-w16_1xb8-1200_camvid-180x240')
+    sizes = []
+    monkeypatch.setattr(MODELS.get('SEMEDALoss'), 'forward', lambda self, pred, target, **kwargs:
+                        sizes.append((pred.shape[2:], target.shape[1:])) or pred.sum())
+    head = MODELS.build(narrow(cfg).model.decode_head)
+    maps = [torch.rand(1, channels, max(32 >> i, 2), max(40 >> i, 2))
+            for i, channels in enumerate(head.in_channels)]
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, 32, 40).long()))
+    losses = head.loss(maps, [sample], {})
+    assert [name for name in losses if 'semeda' in name] == [
+        f'loss_s{k}_semeda' for k in range(1, 7)]
+    assert sizes == [((32, 40), (32, 40))] * 6
 
 
 @pytest.mark.parametrize('path', EDGES, ids=lambda p: p.stem)

@@ -9,9 +9,10 @@ from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
 
 from mmseg_ext.evaluation.trimap_metric import TrimapMetric
+from mmseg_ext.ops import semantic_edges
 
 META = dict(classes=('a', 'b', 'c'))
-WIDTHS = (1, 2, 3, 7)
+WIDTHS = (0, 1, 2, 3, 7)
 
 
 def random_maps(seed, height=17, width=23):
@@ -92,6 +93,20 @@ def test_a_line_of_two_labels_has_both_sides_and_the_pixels_next_to_them():
     inside, outside = band_counts(pred, label, 1, num_classes=2)
     assert inside.tolist() == [[2, 1], [3, 1], [2, 2]]
     assert outside.tolist() == [[1, 2], [1, 3], [2, 2]]
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_the_band_of_width_0_is_the_semantic_edges(seed):
+    pred, label = random_maps(seed)
+    edges = semantic_edges(label[None])[0]
+    assert 0 < edges.sum() < (label != 255).sum()
+    inside, outside = band_counts(pred, label, 0)
+    for counts, part in ((inside, edges), (outside, ~edges)):
+        assert counts[2].tolist() == [((label == c) & part).sum() for c in range(3)]
+    metrics = evaluate(TrimapMetric(widths=(0, 1)), [sample(pred, label)])
+    for name, part in (('trimap', edges), ('outside', ~edges & (label != 255))):
+        accuracy = 100 * (pred == label)[part].float().mean().item()
+        assert metrics[f'{name}0_aAcc'] == pytest.approx(accuracy, abs=0.01)
 
 
 def test_a_diagonal_neighbour_of_another_label_makes_a_boundary():
@@ -217,9 +232,10 @@ def test_counts_of_two_processes_merge_to_those_of_one():
     assert merged == evaluate(TrimapMetric(widths=WIDTHS), samples)
 
 
-@pytest.mark.parametrize('widths', [(), (0, 1), (-1, ), (3, 1), (2, 2), (1.5, ), 4, 'ab', None])
-def test_widths_that_are_not_positive_rising_integers_are_refused(widths):
-    with pytest.raises(ValueError, match=r'positive rising integers, such as \(1, 3, 10\), but'):
+@pytest.mark.parametrize('widths', [
+    (), (0, 0), (-1, 1), (-1, ), (3, 1), (2, 2), (1.5, ), 4, 'ab', None])
+def test_widths_that_are_no_rising_integers_from_0_on_are_refused(widths):
+    with pytest.raises(ValueError, match=r'rising integers, 0 or more, such as \(0, 1, 3, 10\), b'):
         TrimapMetric(widths=widths)
 
 

@@ -45,12 +45,12 @@ def curves_of(figure):
 
 def test_the_file_that_a_test_writes_can_be_read(load_tiny_config, tmp_path):
     cfg = load_tiny_config(tmp_path)
-    cfg.test_evaluator = [dict(type='IoUMetric'), dict(type='TrimapMetric', widths=[1, 3])]
+    cfg.test_evaluator = [dict(type='IoUMetric'), dict(type='TrimapMetric', widths=[0, 3])]
     metrics = launch.build_runner(cfg).test()
     path, = tmp_path.glob('*/*.json')
     assert path.stem == path.parent.name  # as the tool says
     assert tool.read_curves(str(path)) == {
-        part: {width: metrics[f'{part}{width}_mIoU'] for width in (1, 3)}
+        part: {width: metrics[f'{part}{width}_mIoU'] for width in (0, 3)}
         for part in ('trimap', 'outside')}
 
 
@@ -70,13 +70,13 @@ def test_a_prefix_of_the_names_does_not_matter(write):
 
 
 def test_each_model_is_a_line_in_both_panels_with_widths_in_order(write):
-    runs = {name: [tool.read_curves(write(name, metrics_of(base, widths=(10, 2))))]
+    runs = {name: [tool.read_curves(write(name, metrics_of(base, widths=(10, 0))))]
             for name, base in (('CE', 10.), ('SEMEDA', 20.))}
     figure = tool.draw(runs)
     assert [ax.get_title(loc='left') for ax in figure.axes] == [
         'within the band', 'outside of the band']
-    assert curves_of(figure) == [{'CE': [[2, 10], [12, 20]], 'SEMEDA': [[2, 10], [22, 30]]},
-                                 {'CE': [[2, 10], [42, 50]], 'SEMEDA': [[2, 10], [52, 60]]}]
+    assert curves_of(figure) == [{'CE': [[0, 10], [10, 20]], 'SEMEDA': [[0, 10], [20, 30]]},
+                                 {'CE': [[0, 10], [40, 50]], 'SEMEDA': [[0, 10], [50, 60]]}]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ['CE', 'SEMEDA']
 
 

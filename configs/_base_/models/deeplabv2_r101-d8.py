@@ -15,5 +15,5 @@ model = dict(
         in_channels=2048,
         in_index=3,
         num_classes=21,
-        loss_decode=dict(type='CrossEntropyLoss')),
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
     auxiliary_head=None)

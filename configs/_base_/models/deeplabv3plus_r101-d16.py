@@ -11,5 +11,6 @@ model = dict(
         strides=(1, 2, 2, 1),
         norm_cfg=dict(type='BN', requires_grad=False),
         norm_eval=True),
-    decode_head=dict(dilations=(1, 6, 12, 18), norm_cfg=norm_cfg),
+    decode_head=dict(
+        dilations=(1, 6, 12, 18), norm_cfg=norm_cfg, loss_decode=dict(avg_non_ignore=True)),
     auxiliary_head=None)

@@ -17,5 +17,6 @@ model = dict(
         dilations=(1, 2, 4),  # a map has 12 x 15 cells
         c1_in_channels=32,
         c1_channels=16,
-        norm_cfg=norm_cfg),
+        norm_cfg=norm_cfg,
+        loss_decode=dict(avg_non_ignore=True)),
     auxiliary_head=None)

@@ -1,11 +1,13 @@
 import itertools
 import logging
 import os
+import random
 import re
 import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -37,8 +39,12 @@ class Cells(nn.Module):
 
 
 class Maps(list):
-    """Images and smooth label maps of three classes; counts how often one is taken."""
+    """Images and smooth label maps of three classes; counts how often one is taken.
+
+    Taking one draws random numbers of all kinds, as transforms do.
+    """
     taken = 0
+    metainfo = dict(classes=('cat', 'dog', 'horse'))
 
     def __init__(self, number=24, size=16):
         generator = torch.Generator().manual_seed(0)
@@ -50,6 +56,7 @@ class Maps(list):
 
     def __getitem__(self, index):
         self.taken += 1
+        random.random(), np.random.rand(), torch.rand(1)
         return super().__getitem__(index)
 
 
@@ -74,6 +81,10 @@ def make_runner(model, folder, hook=BRIEF, maps=None, max_iters=1, **kwargs):
         experiment_name=f'semantic_edge_net_{next(RUN_NUMBERS)}', **kwargs)
 
 
+def hook_of(runner):
+    return next(hook for hook in runner.hooks if isinstance(hook, SemanticEdgeNetHook))
+
+
 def run(model, folder, *args, **kwargs):
     """Train; gives what was logged."""
     runner, messages = make_runner(model, folder, *args, **kwargs), []
@@ -94,6 +105,15 @@ def weights_of(loss):
 
 def same(weights, others):
     return all(torch.equal(*pair) for pair in zip(weights, others))
+
+
+def some_net(filename, classes=('cat', 'dog', 'horse'), **kwargs):
+    """A network that is not trained, stored in a file."""
+    net = SemanticEdgeNet(3, **kwargs)
+    if classes:
+        net.expect_classes(classes)
+    net.save(str(filename))
+    return net
 
 
 def stored(filename):
@@ -122,9 +142,25 @@ def test_how_well_it_finds_edges_is_logged_and_a_training_that_was_too_short_war
     assert warning in run(make_model(SEMEDA), tmp_path / 'brief', BRIEF)
 
 
+def test_the_log_says_what_is_done_before_it_is_done_and_how_far_it_is(tmp_path):
+    maps = Maps()
+    runner, messages = make_runner(make_model(SEMEDA), tmp_path, ENOUGH, maps), []
+    runner.logger.info = lambda message, *args: messages.append((maps.taken, message))
+    hook_of(runner).before_train(runner)
+    taken, message = messages[0]
+    assert taken == 0 and re.search(
+        r'does not exist\. It is trained now, before iteration 1: 24 label maps .* 80 steps\. .* '
+        'minutes on a CPU', message)
+    told = [message for _, message in messages]
+    maps_told = [m for m in told if re.search(r'label map \d+ of 24, about \d+ s left', m)]
+    steps_told = [int(step) for m in told
+                  for step in re.findall(r'step (\d+) of 80, loss \d\.\d+, about \d+ s left', m)]
+    assert len(maps_told) == 2 and steps_told == list(range(8, 80, 8))
+    assert 'was trained for 80 iterations' in told[-1]
+
+
 def test_a_second_run_reads_the_file_and_trains_nothing(tmp_path):
-    given = SemanticEdgeNet(3)
-    given.save(str(tmp_path / 'semantic_edge_net.pth'))
+    given = some_net(tmp_path / 'semantic_edge_net.pth')
     model, maps = make_model(SEMEDA), Maps()
     log = run(model, tmp_path, maps=maps)
     assert same(weights_of(loss_of(model.decode_head)), given.parameters())
@@ -141,6 +177,17 @@ def test_a_run_that_trains_the_network_and_one_that_finds_it_go_on_the_same(tmp_
         runner.train()
         weights.append([p.detach().clone() for p in model.decode_head.parameters()])
     assert same(*weights)
+
+
+def test_no_random_number_of_the_training_is_used_up(tmp_path):
+    """Python's, numpy's and torch's: else the run depends on whether the file was there."""
+    runner = make_runner(make_model(SEMEDA), tmp_path)
+    assert runner.train_loop  # building it draws a seed
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    hook_of(runner).before_train(runner)
+    assert (tmp_path / 'semantic_edge_net.pth').exists()
+    assert states == (
+        random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
 
 
 def test_the_network_ignores_what_the_head_ignores(tmp_path, monkeypatch):
@@ -169,6 +216,98 @@ def test_a_run_that_is_resumed_finds_the_network_again(tmp_path):
     assert same(first, second)
 
 
+@pytest.fixture
+def first_run(tmp_path):
+    """The folder of a run that stopped at iteration 1, and its network."""
+    model = make_model([CE, SEMEDA])
+    run(model, tmp_path / 'first')
+    return tmp_path / 'first', weights_of(loss_of(model.decode_head))
+
+
+def test_a_run_that_is_resumed_in_another_folder_goes_on_with_its_network(first_run, tmp_path):
+    folder, before = first_run
+    model = make_model([CE, SEMEDA])
+    log = run(model, tmp_path / 'second', max_iters=2, resume=True,
+              load_from=str(folder / 'iter_1.pth'))
+    assert 'is the one in the checkpoint' in log and 'was trained' not in log
+    assert same(weights_of(loss_of(model.decode_head)), before)
+    assert same(stored(tmp_path / 'second/semantic_edge_net.pth'), before)
+
+
+@pytest.mark.parametrize('where', ['work directory', 'init_cfg'])
+def test_a_run_is_not_resumed_with_another_network(where, first_run, tmp_path):
+    filename, loss = tmp_path / 'second/semantic_edge_net.pth', SEMEDA
+    filename.parent.mkdir()
+    some_net(filename)
+    if where == 'init_cfg':
+        loss = dict(SEMEDA, init_cfg=dict(type='Pretrained', checkpoint=str(filename)))
+    runner = make_runner(make_model([CE, loss]), tmp_path / 'second', max_iters=2, resume=True,
+                         load_from=str(first_run[0] / 'iter_1.pth'))
+    with pytest.raises(ValueError, match=(
+            "began with another semantic edge network than the one in '.*second/semantic_edge_net"
+            r"\.pth'\. Delete that file, or leave init_cfg out.* load_from instead of resume")):
+        runner.train()
+
+
+def test_a_checkpoint_without_its_network_is_resumed_with_a_warning(first_run, tmp_path):
+    """As older versions wrote them."""
+    checkpoint = torch.load(first_run[0] / 'iter_1.pth', weights_only=False)
+    del checkpoint['semantic_edge_nets']
+    torch.save(checkpoint, tmp_path / 'old.pth')
+    log = run(make_model([CE, SEMEDA]), tmp_path / 'second', max_iters=2, resume=True,
+              load_from=str(tmp_path / 'old.pth'))
+    assert 'goes on with another network than it began with' in log and 'was trained' in log
+
+
+def test_fine_tuning_is_a_new_run_with_a_network_of_its_own(first_run, tmp_path):
+    model = make_model([CE, SEMEDA])
+    given = some_net(tmp_path / 'semantic_edge_net.pth')
+    run(model, tmp_path, load_from=str(first_run[0] / 'iter_1.pth'))
+    assert same(weights_of(loss_of(model.decode_head)), given.parameters())
+
+
+def test_the_file_has_the_classes_of_the_data_set(tmp_path):
+    run(make_model(SEMEDA), tmp_path)
+    meta = torch.load(tmp_path / 'semantic_edge_net.pth', weights_only=True)['meta']
+    assert meta['dataset_meta']['classes'] == ('cat', 'dog', 'horse')
+
+
+@pytest.mark.parametrize('where', ['work directory', 'init_cfg'])
+def test_a_network_for_other_classes_is_refused(where, tmp_path):
+    some_net(tmp_path / 'semantic_edge_net.pth', ('dog', 'cat', 'horse'))
+    loss, folder = SEMEDA, tmp_path
+    if where == 'init_cfg':
+        file = str(tmp_path / 'semantic_edge_net.pth')
+        loss, folder = dict(SEMEDA, init_cfg=dict(type='Pretrained', checkpoint=file)), 'other'
+    with pytest.raises(ValueError, match=(
+            "semantic_edge_net.pth' was made for other classes or another order of them: class 0 "
+            "is 'dog' there and 'cat' in the data set")):
+        make_runner(make_model([CE, loss]), tmp_path / folder).train()
+
+
+def test_a_file_without_names_of_classes_is_read_with_a_warning(tmp_path):
+    given = some_net(tmp_path / 'semantic_edge_net.pth', classes=None)
+    model = make_model(SEMEDA)
+    with pytest.warns(UserWarning, match="semantic_edge_net.pth' does not tell the classes"):
+        run(model, tmp_path)
+    assert same(weights_of(loss_of(model.decode_head)), given.parameters())
+
+
+def test_a_class_agnostic_network_is_trained_as_one_apart_from_the_usual(tmp_path):
+    model = make_model(SEMEDA, auxiliary=dict(SEMEDA, class_agnostic=True))
+    log = run(model, tmp_path, ENOUGH)
+    assert log.count('was trained') == 2
+    maps = torch.eye(3)[:, :, None, None].expand(-1, -1, 9, 9)
+    apart = []
+    for head in (model.decode_head, model.auxiliary_head):
+        inside = [layer[:, :, 4, 4] for layer in loss_of(head).edge_net(maps)]
+        apart.append(max((layer - layer[:1]).abs().max() for layer in inside))
+    assert apart[0] > 0.1 and apart[1] < 1e-5
+    with pytest.raises(ValueError, match='class_agnostic=True, but class_agnostic=False is asked'):
+        make_runner(make_model(SEMEDA), tmp_path,
+                    dict(BRIEF, filename='semantic_edge_net_2.pth')).train()
+
+
 def test_losses_of_a_size_share_one_training(tmp_path):
     model = make_model([CE, SEMEDA], auxiliary=SEMEDA)
     log = run(model, tmp_path)
@@ -195,8 +334,7 @@ def test_nothing_happens_without_the_loss(tmp_path):
 
 @pytest.mark.parametrize('several', [False, True], ids=['alone', 'in a list'])
 def test_a_loss_with_a_file_of_its_own_keeps_it(several, tmp_path):
-    given = SemanticEdgeNet(3)
-    given.save(str(tmp_path / 'given.pth'))
+    given = some_net(tmp_path / 'given.pth')
     ours = dict(SEMEDA, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'given.pth')))
     model = make_model([CE, ours] if several else ours, auxiliary=SEMEDA)
     log = run(model, tmp_path / 'run')
@@ -225,19 +363,27 @@ def test_what_cannot_work_is_refused_before_training(loss, error, message, tmp_p
         make_runner(make_model([CE, loss]), tmp_path).train()
 
 
-def test_with_two_processes_the_first_one_trains_and_both_have_its_network(tmp_path):
+def two_processes(*args):
+    """Run this file twice; gives the exit codes and what was printed."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     processes = [subprocess.Popen(
-        [sys.executable, '-W', 'ignore', __file__, str(tmp_path)], text=True,
+        [sys.executable, '-W', 'ignore', __file__, *map(str, args)], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={**os.environ, 'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': '2',
              'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port), 'OMP_NUM_THREADS': '1',
              'CUDA_VISIBLE_DEVICES': ''}) for rank in range(2)]
     outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], '\n'.join(outputs)[-3000:]
+    return [process.returncode for process in processes], outputs
+
+
+# each starts two processes: 5 s alone
+def test_with_two_processes_the_first_one_trains_and_both_have_its_network(tmp_path):
+    codes, outputs = two_processes(tmp_path)
+    assert codes == [0, 0], '\n'.join(outputs)[-3000:]
     assert sum(output.count('was trained') for output in outputs) == 1
+    assert sum(output.count('The 1 other processes wait') for output in outputs) == 1
     trained, *losses = (torch.load(tmp_path / f'{name}.pth', weights_only=True)
                         for name in ('semantic_edge_net', 'loss_0', 'loss_1'))
     assert all(same(loss, trained['state_dict'].values()) for loss in losses)
@@ -245,8 +391,26 @@ def test_with_two_processes_the_first_one_trains_and_both_have_its_network(tmp_p
     assert same(heads[0].values(), heads[1].values())
 
 
-def train_as_one_of_two(work_dir):
-    """What each of the two processes of the test above does, with other random weights."""
+def test_with_two_processes_both_end_when_the_first_one_fails(tmp_path):
+    codes, outputs = two_processes(tmp_path, 'broken')
+    assert codes == [1, 1], '\n'.join(outputs)[-3000:]
+    first, second = sorted(outputs, key=lambda output: 'could not make' in output)
+    assert 'OSError: a label map that cannot be read' in first
+    assert ('RuntimeError: Process 0 could not make the semantic edge network: OSError: a label '
+            'map that cannot be read') in second
+
+
+class BrokenMaps(Maps):
+    """The first process cannot read its label maps; the others would not notice."""
+
+    def __getitem__(self, index):
+        if os.environ['RANK'] == '0':
+            raise OSError('a label map that cannot be read')
+        return super().__getitem__(index)
+
+
+def train_as_one_of_two(work_dir, broken=None):
+    """What each of the two processes of the tests above does, with other random weights."""
     init_default_scope('mmseg')
     torch.distributed.init_process_group('gloo')
     rank = int(os.environ['RANK'])
@@ -254,11 +418,14 @@ def train_as_one_of_two(work_dir):
     for value in loss_of(model.decode_head).edge_net.buffers():
         value.fill_(rank)
     wrapped = MMDistributedDataParallel(model, broadcast_buffers=False)  # as a Runner wraps it
-    make_runner(wrapped, work_dir, launcher='pytorch').train()
-    torch.save(weights_of(loss_of(model.decode_head)), f'{work_dir}/loss_{rank}.pth')
-    torch.save(dict(model.decode_head.conv_seg.state_dict()), f'{work_dir}/head_{rank}.pth')
-    torch.distributed.destroy_process_group()
+    try:
+        make_runner(wrapped, work_dir, maps=BrokenMaps() if broken else None,
+                    launcher='pytorch').train()
+        torch.save(weights_of(loss_of(model.decode_head)), f'{work_dir}/loss_{rank}.pth')
+        torch.save(dict(model.decode_head.conv_seg.state_dict()), f'{work_dir}/head_{rank}.pth')
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == '__main__':
-    train_as_one_of_two(sys.argv[1])
+    train_as_one_of_two(*sys.argv[1:])

@@ -1,4 +1,5 @@
 import copy
+import warnings
 
 import pytest
 import torch
@@ -104,6 +105,126 @@ def test_a_frozen_net_is_stored_as_one_that_is_not(tmp_path):
     other = random_net(seed=2)
     other.load(str(tmp_path / 'net.pth'))
     assert same_weights(other, net)
+
+
+# ---------------------------------------------------------------------------------- class-agnostic
+
+
+def inside(net, dtype=torch.float32):
+    """Features of all layers in the middle of a map of one class, for each class."""
+    maps = torch.eye(net.num_classes, dtype=dtype)[:, :, None, None].expand(-1, -1, 9, 9)
+    return [layer[:, :, 4, 4].detach() for layer in net(maps)]
+
+
+def knows_no_class(net):
+    return all((layer - layer[:1]).abs().max() < 1e-5 for layer in inside(net))
+
+
+def test_a_class_agnostic_network_has_the_same_features_inside_every_class():
+    assert not knows_no_class(random_net(5))
+    net = random_net(5, class_agnostic=True)
+    assert knows_no_class(net)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.1)
+    labels = some_labels(5)
+    for _ in range(3):
+        optimizer.zero_grad()
+        sum(layer.pow(2).sum() for layer in net(labels)).backward()
+        optimizer.step()
+    before = net.convs[0].weight.detach().clone()
+    assert (before.sum(dim=(2, 3)).std(dim=1) > 0.01).any()  # Adam has moved the sums apart
+    assert knows_no_class(net)
+
+
+def test_the_projection_is_the_nearest_and_a_second_one_changes_no_bit():
+    net = random_net(7, class_agnostic=True)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        net.convs[0].weight.mul_(10 ** torch.randn(16, 7, 3, 3)).add_(torch.randn(16, 7, 1, 1))
+    before = net.convs[0].weight.detach().clone()
+    net.project()
+    after = net.convs[0].weight.detach().clone()
+    sums = before.double().sum(dim=(2, 3))
+    expected = before.double() - ((sums - sums.mean(dim=1, keepdim=True)) / 9)[..., None, None]
+    torch.testing.assert_close(after, expected.float(), rtol=1e-6, atol=1e-6)
+    net.project()
+    assert torch.equal(net.convs[0].weight, after)
+
+
+def test_the_usual_network_is_not_projected():
+    net = random_net()
+    before = {name: value.clone() for name, value in net.tensors().items()}
+    net.project()
+    net(some_labels())
+    assert all(torch.equal(value, before[name]) for name, value in net.tensors().items())
+    assert list(net.state_dict()) == list(before)
+
+
+@pytest.mark.parametrize('how', ['state_dict', 'save', 'freeze'])
+def test_what_leaves_a_class_agnostic_network_is_projected(how, tmp_path):
+    net = random_net(class_agnostic=True)
+    with torch.no_grad():
+        net.convs[0].weight[:, 0] += 1  # as an optimizer's last step
+    if how == 'freeze':
+        assert knows_no_class(net.freeze())
+        return
+    other = random_net(seed=2, class_agnostic=True).freeze()
+    if how == 'state_dict':
+        torch.save(net.state_dict(), tmp_path / 'net.pth')
+    else:
+        net.save(tmp_path / 'net.pth')
+    other.load(str(tmp_path / 'net.pth'))
+    assert same_weights(other, net) and knows_no_class(other)
+
+
+@pytest.mark.parametrize('stored', [True, False])
+def test_a_file_tells_which_kind_of_network_it_holds(stored, tmp_path):
+    random_net(class_agnostic=stored).save(tmp_path / 'net.pth')
+    random_net(seed=1, class_agnostic=stored).load(str(tmp_path / 'net.pth'))
+    with pytest.raises(ValueError, match=(
+            f'with class_agnostic={stored}, but class_agnostic={not stored} is asked for')):
+        random_net(class_agnostic=not stored).load(str(tmp_path / 'net.pth'))
+
+
+# ------------------------------------------------------------------------------------ its classes
+
+
+def test_a_file_has_the_names_of_the_classes(tmp_path):
+    net, other = random_net(), random_net(seed=1)
+    net.expect_classes(['cat', 'dog', 'horse'])
+    net.save(tmp_path / 'net.pth')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        other.load(str(tmp_path / 'net.pth'))
+    assert other.classes == ('cat', 'dog', 'horse')
+    other.expect_classes(('cat', 'dog', 'horse'))
+
+
+@pytest.mark.parametrize('names, difference', [
+    (('cat', 'horse', 'dog'), "class 1 is 'dog' there and 'horse' in the data set"),
+    (('cat', 'dog', 'cow'), "class 2 is 'horse' there and 'cow' in the data set"),
+    (('cat', 'dog'), 'there are 3 of them, the data set has 2')])
+@pytest.mark.parametrize('first', ['file', 'data set'])
+def test_other_classes_or_another_order_is_refused(first, names, difference, tmp_path):
+    net, other = random_net(), random_net(seed=1)
+    net.expect_classes(('cat', 'dog', 'horse'))
+    net.save(tmp_path / 'net.pth')
+    steps = [lambda: other.load(str(tmp_path / 'net.pth')), lambda: other.expect_classes(names)]
+    first, second = steps if first == 'file' else steps[::-1]
+    first()
+    with pytest.raises(ValueError, match=f"net.pth' was made for other classes.*{difference}"):
+        second()
+
+
+def test_a_file_without_names_is_read_with_a_warning(tmp_path):
+    net, other = random_net(), random_net(seed=1)
+    net.save(tmp_path / 'net.pth')
+    other.expect_classes(('cat', 'dog', 'horse'))
+    with pytest.warns(UserWarning, match="net.pth' does not tell the classes .* same order"):
+        other.load(str(tmp_path / 'net.pth'))
+    assert same_weights(net, other) and other.classes == ('cat', 'dog', 'horse')
+
+
+# ------------------------------------------------------------------------------- what is refused
 
 
 def test_a_missing_file_is_named_with_the_command_that_makes_it(tmp_path):

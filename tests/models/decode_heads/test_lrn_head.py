@@ -80,12 +80,11 @@ def test_six_losses_equal_a_hand_made_sum(supervision):
         torch.testing.assert_close(losses[f'loss_s{k}'], weight * sum(terms) / len(terms))
 
 
-def test_the_loss_of_skip_features_needs_maps_before_pooling():
-    """Pooled maps, one size smaller, cannot stand in for f_5..f_1: the last stage is too small."""
-    maps = encoder_maps(64, 96)
-    pooled = [F.max_pool2d(m, 2, ceil_mode=True) for m in maps[:5]] + maps[5:]
-    assert make_head()(maps)[-1].shape[2:] == (64, 96)
-    assert make_head()(pooled)[-1].shape[2:] != (64, 96)
+def test_with_the_vgg_the_stages_double_from_pool5_to_the_size_of_the_image():
+    """f_5..f_1 are maps before pooling: pooled ones would be a size smaller, s_6 too."""
+    backbone = MODELS.build(dict(type='VGG', depth=11, base_channels=2))
+    sizes = [tuple(logits.shape[2:]) for logits in make_head()(backbone(torch.rand(1, 3, 64, 96)))]
+    assert sizes == [(2, 3), (4, 6), (8, 12), (16, 24), (32, 48), (64, 96)]
 
 
 def test_stage_of_weight_zero_is_left_out():

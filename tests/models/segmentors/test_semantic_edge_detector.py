@@ -86,11 +86,12 @@ def test_another_label_can_be_ignored():
 
 
 def test_maps_of_different_sizes_are_padded_with_pixels_without_a_label():
-    detector, a, b = make_detector(), random_labels(7, 6), random_labels(4, 9)
+    detector, a, b = make_detector(ignore_index=7), random_labels(7, 6), random_labels(4, 9)
+    a, b = (labels.masked_fill(labels == 255, 7) for labels in (a, b))
     stacked = detector.stack([a, b])
     assert stacked.shape == (2, 7, 9)
     assert torch.equal(stacked[0, :, :6], a) and torch.equal(stacked[1, :4], b)
-    assert stacked[0, :, 6:].eq(255).all() and stacked[1, 4:].eq(255).all()
+    assert stacked[0, :, 6:].eq(7).all() and stacked[1, 4:].eq(7).all()
     loss = detector.loss(None, samples(a, b))['loss_edge']
     torch.testing.assert_close(loss, detector.loss(None, samples(*stacked))['loss_edge'])
 
@@ -151,7 +152,9 @@ def label_maps(tmp_path):
     return tmp_path
 
 
-def test_a_runner_trains_it_without_images_and_the_loss_reads_its_checkpoint(label_maps):
+@pytest.mark.parametrize('class_agnostic', [False, True])
+def test_a_runner_trains_it_without_images_and_the_loss_reads_its_checkpoint(
+        class_agnostic, label_maps):
     init_default_scope('mmseg')
     loader = dict(
         batch_size=2, num_workers=0, sampler=dict(type='InfiniteSampler', shuffle=True),
@@ -161,24 +164,36 @@ def test_a_runner_trains_it_without_images_and_the_loss_reads_its_checkpoint(lab
             pipeline=[dict(type='LoadAnnotations'), dict(type='PackSegInputs')]))
     optimizer = dict(type='Adam', lr=1e-2)
     runner = Runner(
-        dict(type='SemanticEdgeDetector', edge_net=dict(num_classes=3), crop_size=22),
+        dict(type='SemanticEdgeDetector', crop_size=22,
+             edge_net=dict(num_classes=3, class_agnostic=class_agnostic)),
         str(label_maps / 'run'), train_dataloader=loader,
         val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=3, val_interval=3),
         val_cfg=dict(type='ValLoop'), val_evaluator=dict(type='SemanticEdgeMetric'),
         optim_wrapper=dict(type='OptimWrapper', optimizer=optimizer),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=3)),
-        experiment_name='semantic_edge_detector', default_scope='mmseg',
+        experiment_name=f'semantic_edge_detector_{class_agnostic}', default_scope='mmseg',
         log_level=logging.WARNING)
     before = [p.detach().clone() for p in runner.model.parameters()]
     model = runner.train()
     metrics = runner.message_hub.get_scalar('val/edge/F')
     assert 0 <= metrics.current() <= 100
     assert not any(torch.equal(*pair) for pair in zip(model.parameters(), before))
-    loss = SEMEDALoss(3, init_cfg=dict(
-        type='Pretrained', checkpoint=str(label_maps / 'run/iter_3.pth')))
+    file = dict(type='Pretrained', checkpoint=str(label_maps / 'run/iter_3.pth'))
+    loss = SEMEDALoss(3, init_cfg=file, class_agnostic=class_agnostic)
     loss.init_weights()
-    assert all(torch.equal(*pair) for pair in zip(loss.edge_net.buffers(), model.parameters()))
+    assert loss.edge_net.classes == ('a', 'b', 'c')
+    assert same(loss.edge_net.tensors(), model.edge_net.tensors())
+    inside = loss.edge_net(torch.eye(3)[:, :, None, None].expand(-1, -1, 9, 9))[0][:, :, 4, 4]
+    assert ((inside - inside[:1]).abs().max() < 1e-5) == class_agnostic
+    other = SEMEDALoss(3, init_cfg=file, class_agnostic=not class_agnostic)
+    with pytest.raises(ValueError, match=f'trained with class_agnostic={class_agnostic}'):
+        other.init_weights()
+
+
+def same(tensors, others):
+    return tensors.keys() == others.keys() and all(
+        torch.equal(tensors[name], others[name]) for name in tensors)
 
 
 def test_it_is_built_from_the_size_of_its_network():
