@@ -2,11 +2,11 @@
 
     python tools/show_semeda.py CONFIG CHECKPOINT --against BASELINE_CONFIG:BASELINE_CHECKPOINT
 
-For images of the config's val_dataloader, NAME_entropy.png shows the image, the truth and, for each
-model, the prediction below its entropy (Fig. 7 of the paper); NAME_embeddings.png shows the
-prediction of the first model and maps of the first two layers of the edge network (Fig. 6). The
-edge network is that of the model's SEMEDALoss, which lies beside the checkpoint, or another one;
-with neither, only the entropy is drawn.
+For images of the config's val_dataloader, NAME_entropy.png shows the image, the ground truth and,
+for each model, the prediction below its entropy (Fig. 7 of the paper). NAME_embeddings.png shows
+the prediction of the first model and maps of the first two layers of the edge network (Fig. 6). The
+edge network is the one that the model was trained with, from the checkpoint or from the file beside
+it, or another one; with neither, only the entropy is drawn.
 """
 import argparse
 import os.path as osp
@@ -28,8 +28,9 @@ from torch import Tensor, nn
 
 from mmseg_ext.engine import launch
 from mmseg_ext.engine.hooks import CheckpointCompatibilityHook
-from mmseg_ext.engine.hooks.semantic_edge_net_hook import losses_of
+from mmseg_ext.engine.hooks.semantic_edge_net_hook import KEY, losses_of
 from mmseg_ext.models import SemanticEdgeNet
+from mmseg_ext.models.backbones.semantic_edge_net import FLAG
 from mmseg_ext.visualization import draw_embedding_sheet, draw_entropy_sheet
 
 
@@ -40,6 +41,7 @@ class Model(NamedTuple):
     network: nn.Module
     dataset: BaseDataset
     edge_net_file: str  # where a training would have written it
+    edge_nets: dict  # in the checkpoint, by names of the losses
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
@@ -135,7 +137,8 @@ def load_model(config: str, checkpoint: str, name: str, cfg_options: Optional[di
              hook['type'] == 'SemanticEdgeNetHook'] or [dict(type='SemanticEdgeNetHook')]
     return Model(name, network.to(get_device()).eval(),
                  DATASETS.build(cfg.val_dataloader.dataset),
-                 osp.join(osp.dirname(checkpoint), HOOKS.build(hooks[0]).filename))
+                 osp.join(osp.dirname(checkpoint), HOOKS.build(hooks[0]).filename),
+                 content.get(KEY, {}))
 
 
 def find_edge_net(model: Model, path: Optional[str]) -> Optional[SemanticEdgeNet]:
@@ -143,8 +146,9 @@ def find_edge_net(model: Model, path: Optional[str]) -> Optional[SemanticEdgeNet
 
     Args:
         model (Model): The model.
-        path (str, optional): Checkpoint that holds an edge network. Defaults to None: that of the
-            loss's ``init_cfg``, or else the one that ``SemanticEdgeNetHook`` wrote.
+        path (str, optional): Checkpoint that holds an edge network. Defaults to None: the file in
+            the loss's ``init_cfg``, else the network in the model's checkpoint, else the file that
+            ``SemanticEdgeNetHook`` wrote.
 
     Returns:
         SemanticEdgeNet or None: The network; None, with a message, if there is none.
@@ -158,15 +162,21 @@ def find_edge_net(model: Model, path: Optional[str]) -> Optional[SemanticEdgeNet
         losses[0].init_weights()
         if losses[0].is_ready:
             return losses[0].edge_net
+        for content in model.edge_nets.values():
+            losses[0].edge_net.read(content, 'the checkpoint')
+            return losses[0].edge_net
         path = model.edge_net_file
         if not osp.isfile(path):
             print(f'There will be no embeddings: the edge network of the training, {path}, does '
                   'not exist; give one with --edge-net.')
             return None
-    edge_net = losses[0].edge_net if losses else SemanticEdgeNet(
-        len(model.dataset.metainfo['classes'])).to(get_device())
+    if losses:
+        edge_net = losses[0].edge_net
+    else:
+        edge_net = SemanticEdgeNet(
+            len(model.dataset.metainfo['classes']), class_agnostic=_is_class_agnostic(path))
     edge_net.load(path)
-    return edge_net
+    return edge_net.to(get_device())
 
 
 def predict(model: Model, index: int) -> Tuple[np.ndarray, SegDataSample, Tensor]:
@@ -237,6 +247,14 @@ def main(argv: Optional[List[str]] = None) -> None:
         for index in np.linspace(0, len(dataset) - 1, number).round().astype(int).tolist():
             draw_image(models, edge_net, index, args.out_dir)
     print(f'{number} of {len(dataset)} images in {args.out_dir}')
+
+
+def _is_class_agnostic(path: str) -> bool:
+    """Whether a file holds such an edge network; a missing one is refused when it is loaded."""
+    if not osp.isfile(path):
+        return False
+    content = CheckpointLoader.load_checkpoint(path, map_location='cpu', logger='silent')
+    return any(name.endswith(FLAG) for name in content.get('state_dict', content))
 
 
 def _stem(path: str) -> str:

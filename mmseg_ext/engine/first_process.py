@@ -2,11 +2,12 @@
 import itertools
 import time
 from datetime import timedelta
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 from mmengine.dist import get_rank, get_world_size
-from torch.distributed import Store
-from torch.distributed.distributed_c10d import _get_default_store
+
+if TYPE_CHECKING:  # not in every build of PyTorch
+    from torch.distributed import Store
 
 #: Seconds between two looks.
 INTERVAL = 0.2
@@ -38,13 +39,14 @@ def from_first_process(work: Callable[[], bytes], what: str, limit: timedelta) -
     """
     if get_world_size() == 1:
         return work()
+    from torch.distributed.distributed_c10d import _get_default_store
     key = f'mmseg_ext/first_process/{next(_NUMBERS)}'
     if get_rank() == 0:
         return tell(_get_default_store(), key, work, get_world_size() - 1)
     return hear(_get_default_store(), key, what, limit)
 
 
-def tell(store: Store, key: str, work: Callable[[], bytes], others: int) -> bytes:
+def tell(store: 'Store', key: str, work: Callable[[], bytes], others: int) -> bytes:
     """Do the work of the first process and put its result, or its error, into the store.
 
     Args:
@@ -69,7 +71,7 @@ def tell(store: Store, key: str, work: Callable[[], bytes], others: int) -> byte
     return result
 
 
-def hear(store: Store, key: str, what: str, limit: timedelta) -> bytes:
+def hear(store: 'Store', key: str, what: str, limit: timedelta) -> bytes:
     """Wait for the result of the first process.
 
     Args:

@@ -89,7 +89,7 @@ def draw_entropy_sheet(image: np.ndarray,
                        tile_width: int = 480) -> np.ndarray:
     """Draw predictions of one image below their entropy, as Fig. 7 compares networks.
 
-    The first column is the image and its truth; each other one is a network: the entropy of its
+    The first column is the image and its labels. Each other column is a network: the entropy of its
     prediction, with the mean over the image in per cent of log C, and the prediction. Below are the
     colours of entropy and the names of the classes.
 
@@ -99,7 +99,7 @@ def draw_entropy_sheet(image: np.ndarray,
         predictions (Sequence[tuple[str, np.ndarray | Tensor]]): Name of each network, which
             may be empty, and its probabilities, (C, H, W).
         palette (Sequence[Sequence[int]]): RGB colour of each class, 0 to 255. Other labels of
-            the truth are striped.
+            the ground truth are striped.
         classes (Sequence[str], optional): Names of the classes. Defaults to None: their numbers.
         tile_width (int): Width of a tile in pixels. Entropy is averaged where a tile is smaller
             than the image. Defaults to 480.

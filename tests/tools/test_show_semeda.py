@@ -168,6 +168,26 @@ def test_the_edge_network_is_that_of_the_training_unless_another_is_given(
         assert torch.equal(found.tensors()[name].cpu(), weight)
 
 
+def test_the_edge_network_in_the_checkpoint_goes_before_the_file_beside_it(
+        make_model, make_edge_net, tmp_path, drawn):
+    make_edge_net('semantic_edge_net', seed=1)
+    net, _ = make_edge_net('other', seed=2)
+    config, checkpoint = make_model('a', **semeda())
+    content = torch.load(checkpoint)
+    torch.save(dict(content, semantic_edge_nets={'decode_head.loss': net.content()}), checkpoint)
+    tool.main([config, checkpoint, '--images', '1', '--out-dir', str(tmp_path / 'out')])
+    probabilities = torch.as_tensor(drawn['entropy'][0][2][0][1])
+    expected = net(probabilities[None])[0][0].detach().numpy()
+    np.testing.assert_allclose(np.asarray(drawn['embedding'][0][2][0].cpu()), expected, atol=1e-6)
+
+
+def test_a_class_agnostic_edge_network_is_drawn_for_a_model_without_the_loss(
+        make_model, make_edge_net, tmp_path, drawn):
+    _, path = make_edge_net(class_agnostic=True)
+    tool.main([*make_model('a'), '--edge-net', path, '--images', '1', '--out-dir', str(tmp_path)])
+    assert len(drawn['embedding']) == 1
+
+
 def test_without_the_edge_network_of_the_training_there_are_no_embeddings(make_model, tmp_path,
                                                                           capsys):
     tool.main([*make_model('a', **semeda()), '--images', '1', '--out-dir', str(tmp_path / 'out')])

@@ -5,7 +5,7 @@ import random
 import time
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -111,7 +111,8 @@ class SemanticEdgeNetHook(Hook):
         """
         # fine-tuning (load_from) starts at iteration 0: a new run, with a network of its own
         resumed = self._loaded if runner.iter > 0 else {}
-        classes = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes')
+        meta = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
+        classes = meta.get('classes')
         made = {}
         for name, (loss, head) in _named_losses(_unwrapped(runner.model)).items():
             loss.init_weights()
@@ -134,7 +135,8 @@ class SemanticEdgeNetHook(Hook):
                     'resume.')
 
     def _find_or_make(self, runner: Runner, net: SemanticEdgeNet, number: int, ignore_index: int,
-                      resumed: dict) -> None:
+                      resumed: Optional[dict]) -> None:
+        """Fill a network in every process: from its file, from the checkpoint, or by training."""
         name, extension = osp.splitext(self.filename)
         path = osp.join(runner.work_dir, name + ('' if number == 1 else f'_{number}') + extension)
 
@@ -163,6 +165,7 @@ class SemanticEdgeNetHook(Hook):
         net.source = path
 
     def _make(self, runner: Runner, net: SemanticEdgeNet, ignore_index: int, path: str) -> None:
+        """Train a network and store it, with a log."""
         others = get_world_size() - 1
         runner.logger.info(
             f'SEMEDALoss has no semantic edge network yet: {path} does not exist. It is trained '
