@@ -8,5 +8,12 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=200, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2000),
+    # The file at the end is for init_cfg. OneCycleLR has a function in its state, which torch.load
+    # refuses from version 2.6 on.
+    checkpoint=dict(
+        type='CheckpointHook',
+        by_epoch=False,
+        interval=2000,
+        save_optimizer=False,
+        save_param_scheduler=False),
     sampler_seed=dict(type='DistSamplerSeedHook'))

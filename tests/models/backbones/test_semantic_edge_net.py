@@ -152,6 +152,7 @@ def test_the_projection_is_the_nearest_and_a_second_one_changes_no_bit():
 
 def test_the_usual_network_is_not_projected():
     net = random_net()
+    assert not knows_no_class(net)
     before = {name: value.clone() for name, value in net.tensors().items()}
     net.project()
     net(some_labels())

@@ -1,10 +1,12 @@
 import logging
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
@@ -15,6 +17,8 @@ import mmseg_ext.evaluation  # noqa: F401  (registers the metric)
 from mmseg_ext.evaluation import SemanticEdgeMetric
 from mmseg_ext.models import SemanticEdgeDetector, SEMEDALoss
 from mmseg_ext.ops import semantic_edges
+
+SCHEDULE = Path(__file__).parents[3] / 'configs/_base_/schedules/schedule_edges_2k.py'
 
 
 def make_detector(num_classes=3, **kwargs):
@@ -162,7 +166,8 @@ def test_a_runner_trains_it_without_images_and_the_loss_reads_its_checkpoint(
             type='BaseSegDataset', metainfo=dict(classes=('a', 'b', 'c')), ann_file='names.txt',
             data_root=str(label_maps), data_prefix=dict(img_path='none', seg_map_path='labels'),
             pipeline=[dict(type='LoadAnnotations'), dict(type='PackSegInputs')]))
-    optimizer = dict(type='Adam', lr=1e-2)
+    shipped = Config.fromfile(SCHEDULE)  # its file has to be readable
+    shipped.param_scheduler[0].total_steps = shipped.default_hooks.checkpoint.interval = 3
     runner = Runner(
         dict(type='SemanticEdgeDetector', crop_size=22,
              edge_net=dict(num_classes=3, class_agnostic=class_agnostic)),
@@ -170,8 +175,8 @@ def test_a_runner_trains_it_without_images_and_the_loss_reads_its_checkpoint(
         val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=3, val_interval=3),
         val_cfg=dict(type='ValLoop'), val_evaluator=dict(type='SemanticEdgeMetric'),
-        optim_wrapper=dict(type='OptimWrapper', optimizer=optimizer),
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=3)),
+        optim_wrapper=shipped.optim_wrapper, param_scheduler=shipped.param_scheduler,
+        default_hooks=shipped.default_hooks,
         experiment_name=f'semantic_edge_detector_{class_agnostic}', default_scope='mmseg',
         log_level=logging.WARNING)
     before = [p.detach().clone() for p in runner.model.parameters()]
