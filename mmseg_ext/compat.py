@@ -4,10 +4,10 @@ It can be imported without any of them, so that what is missing is reported in a
 """
 import atexit
 import datetime
+import gc
 import importlib
 import importlib.util
 import logging
-import time
 from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pickle import UnpicklingError
@@ -216,8 +216,8 @@ def replace_sync_batch_norm(cfg: Any) -> None:
         node['type'] = 'BN'
     if found or cfg.get('sync_bn'):
         cfg.sync_bn = None
-        print_log('No GPU: SyncBN in the config is replaced by BN, statistics stay per process.',
-                  logger='current', level=logging.WARNING)
+        print_log('No GPU: SyncBN in the config is replaced by BN; each process normalises with the '
+                  'statistics of its own images.', logger='current', level=logging.WARNING)
 
 
 def _is_sync_batch_norm(layer: Any) -> bool:
@@ -271,10 +271,28 @@ def prepare_distributed(cfg: Any) -> None:
         timeout = cfg.env_cfg.dist_cfg.get('timeout')
         options = {} if timeout is None else dict(timeout=datetime.timedelta(seconds=timeout))
         torch.distributed.init_process_group('gloo', **options)
-        # The last thing a thread of gloo does is to drop its tensors, for which it needs the lock
-        # of the interpreter. One that still waits for it when the interpreter ends aborts the
-        # process (about 1 run in 10 with torch 2.13), so the lock is left to it for a moment.
-        atexit.register(time.sleep, 0.1)
+        atexit.register(leave_process_group)
+
+
+def leave_process_group() -> None:
+    """Leave the process group and wait for its threads; nothing where there is no group.
+
+    A thread of gloo drops the tensors of an operation after it has reported the operation as
+    done. A tensor that only this thread still has needs the lock of the interpreter for that; if
+    the interpreter is ending by then, Python ends the thread inside a C++ destructor, and the
+    process aborts ("terminate called without an active exception") although its work is done.
+    The destructor of the group waits for its threads, and runs when the last reference goes.
+
+    Note:
+        To be called when nothing refers to the group any more, such as a model that is wrapped
+        in ``DistributedDataParallel``. A group that is still in use is left without waiting.
+    """
+    import torch.distributed
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # First what refers to the group in circles (a runner and its model): the last reference
+        # must be the group's own, which gives up the lock of the interpreter while it waits.
+        gc.collect()
+        torch.distributed.destroy_process_group()
 
 
 def is_compiling() -> bool:

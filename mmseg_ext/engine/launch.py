@@ -10,11 +10,13 @@ from typing import Iterator, Optional
 
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg.registry import METRICS, RUNNERS
 
 from .. import compat
+from .running_statistics import AverageRunningStatisticsHook
 
 PACKAGE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -93,7 +95,10 @@ def build_runner(cfg: Config) -> Runner:
                          'tools/dist_train.sh or tools/dist_test.sh, or leave it out')
     compat.prepare_distributed(cfg)
     compat.replace_sync_batch_norm(cfg)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if get_world_size() > 1 and get_device() == 'cpu':
+        runner.register_hook(AverageRunningStatisticsHook())
+    return runner
 
 
 def enable_amp(cfg: Config) -> None:
