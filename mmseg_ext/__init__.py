@@ -11,6 +11,7 @@ alone. Asking for a plugin package there (``mmseg_ext.models``) raises the sente
 import importlib.util
 
 from . import compat
+from .config import config_path
 
 # importing `mmseg_ext.ops` runs this file too
 if importlib.util.find_spec('mmseg') is not None:
@@ -21,7 +22,10 @@ if importlib.util.find_spec('mmseg') is not None:
     compat.allow_checkpoint_classes()
 
 __version__ = '0.1.0'
-__all__ = ['compat', 'datasets', 'engine', 'evaluation', 'models', 'registry', 'visualization']
+__all__ = [
+    'compat', 'config_path', 'datasets', 'engine', 'evaluation', 'models', 'registry',
+    'visualization'
+]
 
 
 def __getattr__(name: str) -> None:

@@ -216,8 +216,8 @@ def replace_sync_batch_norm(cfg: Any) -> None:
         node['type'] = 'BN'
     if found or cfg.get('sync_bn'):
         cfg.sync_bn = None
-        print_log('No GPU: SyncBN in the config is replaced by BN; each process normalises with the '
-                  'statistics of its own images.', logger='current', level=logging.WARNING)
+        print_log('No GPU: SyncBN in the config is replaced by BN; each process normalises with '
+                  'the statistics of its own images.', logger='current', level=logging.WARNING)
 
 
 def _is_sync_batch_norm(layer: Any) -> bool:

@@ -24,7 +24,8 @@ def list_threads():
     if 'RANK' in os.environ:
         tasks = pathlib.Path('/proc/self/task').iterdir()
         names = [(task / 'comm').read_text().strip() for task in tasks]
-        pathlib.Path(__file__).with_name('threads_' + os.environ['RANK']).write_text(' '.join(names))
+        listed = pathlib.Path(__file__).with_name('threads_' + os.environ['RANK'])
+        listed.write_text(' '.join(names))
 """
 
 
