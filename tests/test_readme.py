@@ -1,7 +1,7 @@
 """Every code block of every README runs as it stands, in a folder outside the repository.
 
-A Python block is a config: it trains for one step and validates. A line of a bash block is a command:
-it runs, or NOT_RUN says why it cannot run here. What is changed is the size alone, see `shrink`.
+A Python block is a config: it trains for one step and validates. A line of a bash block is a
+command: it runs, or NOT_RUN says why it cannot run here. What changes is the size alone: `shrink`.
 """
 import json
 import os
