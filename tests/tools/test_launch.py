@@ -69,8 +69,8 @@ def test_a_test_does_not_resume_the_training_of_its_config(
         load_tiny_config, tmp_path, monkeypatch):
     """Which would build the optimizer and read the training data, and these are not there."""
     cfg = load_tiny_config(resume=True)
-    model = MODELS.build(cfg.model)
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(epoch=0, iter=6)), tmp_path / 'iter_6.pth')
+    checkpoint = dict(state_dict=MODELS.build(cfg.model).state_dict(), meta=dict(epoch=0, iter=6))
+    torch.save(checkpoint, tmp_path / 'iter_6.pth')
     cfg.train_dataloader.dataset = dict(type='CamVidDataset', data_root='no', split='train')
     cfg.dump(tmp_path / 'resumes.py')
     arguments = [tmp_path / 'resumes.py', tmp_path / 'iter_6.pth', '--work-dir', tmp_path / 'work']
