@@ -21,14 +21,17 @@ def test_counts_of_batches_add_up():
 
 
 def test_the_counts_of_all_processes_are_added(monkeypatch):
-    monkeypatch.setattr(hard_pixel_statistics, 'all_reduce', lambda tensor: tensor.mul_(2))
+    """Another process has counted 3 pixels of each class, and thresholds of other mean and number:
+    0.9 three times, beside 0.5 once here."""
+    others = iter([torch.tensor([3, 3]), torch.tensor([1, 2]),
+                   torch.tensor([2.7, 3.], dtype=torch.float64)])
+    monkeypatch.setattr(hard_pixel_statistics, 'all_reduce', lambda mine: mine.add_(next(others)))
     statistics = HardPixelStatistics(2)
     labels = torch.tensor([[[0, 0, 1]]])
     statistics.update(labels, labels == 1, torch.tensor([0.5]))
-    before = statistics.scalars
     statistics.sum_over_processes()
-    assert statistics.labelled.tolist() == [4, 2] and statistics.kept.tolist() == [0, 2]
-    assert statistics.scalars == before  # sum and number of the thresholds both
+    assert statistics.labelled.tolist() == [5, 4] and statistics.kept.tolist() == [1, 3]
+    assert statistics.scalars == pytest.approx(dict(kept_fraction=4 / 9, kept_threshold=0.8))
 
 
 def test_what_is_not_defined_is_left_out():

@@ -6,6 +6,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_ext.models import LRNHead
+from mmseg_ext.models.decode_heads.stagewise_decode_head import resize_label
 
 WIDTHS = [2, 4, 8, 16, 16, 16]
 CE = dict(type='ClassWeightedCrossEntropyLoss')
@@ -87,10 +88,34 @@ def test_with_the_vgg_the_stages_double_from_pool5_to_the_size_of_the_image():
     assert sizes == [(2, 3), (4, 6), (8, 12), (16, 24), (32, 48), (64, 96)]
 
 
-def test_stage_of_weight_zero_is_left_out():
-    head = make_head(stage_weights=[0, 1, 1, 1, 1, 1])
-    losses = head.loss(encoder_maps(32, 32), samples(torch.zeros(2, 32, 32, dtype=torch.long)), {})
-    assert 'loss_s1' not in losses and 'loss_s2' in losses
+@pytest.mark.parametrize('supervision', ['labels', 'logits'])
+@pytest.mark.parametrize('stage_weights, logged', [
+    ([0, 1, 1, 1, 1, 1], [2, 3, 4, 5, 6]), ([0, 1, 2, 0, 0, 0], [2, 3])])
+def test_stages_of_weight_zero_have_no_part_in_the_loss_but_leave_no_parameter_without_a_gradient(
+        stage_weights, logged, supervision):
+    """DistributedDataParallel waits for every gradient."""
+    maps, label = encoder_maps(32, 40), samples(torch.randint(0, 5, (2, 32, 40)))
+    heads = []
+    for weights in (stage_weights, [1] * 6):
+        torch.manual_seed(0)
+        heads.append(make_head(stage_weights=weights, supervision=supervision))
+    losses, alone = (head.loss(maps, label, {}) for head in heads)
+    assert list(losses) == [f'loss_s{k}' for k in logged] + ['acc_seg']
+    for k in logged:
+        torch.testing.assert_close(
+            losses[f'loss_s{k}'], stage_weights[k - 1] * alone[f'loss_s{k}'])
+    assert losses['acc_seg'] == alone['acc_seg']
+    sum(losses[f'loss_s{k}'] for k in logged).backward()
+    assert all(p.grad is not None for p in heads[0].parameters())
+    if stage_weights[-1] == 0:
+        assert all(p.grad.eq(0).all() for p in heads[0].refinements[4].parameters())
+
+
+def test_a_stage_of_weight_zero_may_have_infinite_logits():
+    head = make_head(stage_weights=[1, 1, 1, 1, 1, 0])
+    torch.nn.init.constant_(head.refinements[4].bias, torch.inf)
+    losses = head.loss(encoder_maps(32, 32), samples(torch.zeros(2, 32, 32).long()), {})
+    assert all(torch.isfinite(losses[f'loss_s{k}']) for k in range(1, 6))
 
 
 def test_a_list_of_losses_names_the_others_after_themselves():
@@ -110,10 +135,22 @@ def test_losses_of_one_name_are_added_as_in_mmseg():
         two.loss(maps, label, {})['loss_s3_dice'], 2 * one.loss(maps, label, {})['loss_s3_dice'])
 
 
-def test_a_pixel_sampler_works_at_every_stage():
-    head = make_head(sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=20))
-    losses = head.loss(encoder_maps(32, 32), samples(torch.zeros(2, 32, 32, dtype=torch.long)), {})
-    assert all(torch.isfinite(losses[f'loss_s{k}']) for k in range(1, 7))
+@pytest.mark.parametrize('ignore_index', [255, 77])
+def test_a_pixel_sampler_keeps_the_hard_pixels_of_every_stage(ignore_index):
+    """Of each stage alone; the two coarsest have fewer pixels than are to be kept."""
+    head = make_head(sampler=dict(type='BootstrapPixelSampler', min_kept=20),
+                     ignore_index=ignore_index, stage_weights=[1, 1, 3, 1, 1, 1])
+    label = torch.randint(0, 5, (2, 32, 48))
+    label[0, :9] = ignore_index
+    stages = head(encoder_maps(32, 48))
+    losses = head.loss_by_feat(stages, samples(label))
+    for k, logits in enumerate(stages, start=1):
+        target = resize_label(label[:, None], logits.shape[2:])[:, 0]
+        each = F.cross_entropy(logits, target, ignore_index=ignore_index, reduction='none')
+        hardest = each[target != ignore_index].sort().values[-20:]
+        assert (len(hardest) < 20) == (k <= 2)
+        torch.testing.assert_close(
+            losses[f'loss_s{k}'], (3 if k == 3 else 1) * hardest.mean())
 
 
 def test_every_parameter_gets_a_gradient_and_all_ignored_is_zero():
@@ -147,10 +184,44 @@ def test_prediction_has_the_size_of_the_image():
     (dict(supervision='both'), "'labels' or 'logits', got 'both'"),
     (dict(stage_weights=[1, 2]), '6 stages, but stage_weights has 2'),
     (dict(loss_decode=dict(**CE, class_weight=[1, 2])), '2 class weights, but the head has 5'),
+    (dict(stage_weights=[0] * 6), 'learns from at least one stage'),
+    (dict(dropout_ratio=0.1), 'LRNHead has no dropout, as in the paper, got dropout_ratio=0.1'),
+    *[(dict(num_classes=2, out_channels=1, loss_decode=loss),
+       f"{loss['type']} needs a logit for each class.*out_channels=1.*use_sigmoid=True")
+      for loss in (CE, dict(type='CrossEntropyLoss'), dict(type='LovaszLoss', reduction='none'),
+                   dict(type='TverskyLoss'), dict(type='SobelEdgeLoss'),
+                   dict(type='BootstrappedCrossEntropyLoss'))],
 ])
 def test_wrong_arguments_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):
         make_head(**kwargs)
+
+
+def test_a_dropout_of_zero_can_be_said():
+    assert make_head(dropout_ratio=0).dropout is None
+
+
+def test_one_logit_learns_and_is_scored_by_its_threshold():
+    head = make_head(num_classes=2, out_channels=1, threshold=0.7, loss_decode=[
+        dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True),
+        dict(type='LovaszLoss', loss_type='binary', reduction='none')])
+    label = torch.randint(0, 2, (2, 32, 40))
+    label[0, :9] = 255
+    stages = head(encoder_maps(32, 40))
+    stages[-1] = stages[-1] * 9  # on both sides of the threshold
+    losses = head.loss_by_feat(stages, samples(label))
+    for k, logits in enumerate(stages, start=1):
+        target = resize_label(label[:, None], logits.shape[2:])[:, 0]
+        valid = target != 255
+        expected = F.binary_cross_entropy_with_logits(
+            logits[:, 0][valid], target[valid].float())
+        torch.testing.assert_close(losses[f'loss_s{k}'], expected)
+    predicted = stages[-1][:, 0].sigmoid() > 0.7
+    assert predicted.any() and not predicted.all()
+    right = (predicted == label.bool())[label != 255].float().mean()
+    torch.testing.assert_close(losses['acc_seg'].squeeze(), 100 * right)
+    sum(value for name, value in losses.items() if 'loss' in name).backward()
+    assert all(p.grad.abs().sum() > 0 for p in head.refinements[4].parameters())
 
 
 def test_it_overfits_two_images():

@@ -79,6 +79,34 @@ def test_losses_and_gradients(deep_supervision, names):
     assert all(p.grad is not None for p in head.parameters())
 
 
+@pytest.mark.parametrize('stage_weights', [[0, 1, 1, 0, 1], [1, 1, 1, 1, 0]])
+def test_a_classifier_of_weight_zero_gets_a_gradient_of_zero(stage_weights):
+    """DistributedDataParallel waits for the gradient of every parameter."""
+    head = make_head(deep_supervision=True, stage_weights=stage_weights)
+    losses = head.loss(encoder_maps(33, 40), samples(33, 40), {})
+    sum(value for name, value in losses.items() if 'loss' in name).backward()
+    assert all(p.grad is not None for p in head.parameters())
+    for k, classifier in enumerate(head.classifiers):
+        assert classifier.weight.grad.any() == bool(stage_weights[k])
+
+
+def test_one_logit_needs_a_loss_of_one_logit_and_learns_with_it():
+    options = dict(num_classes=2, out_channels=1, threshold=0.5)
+    with pytest.raises(ValueError, match='ClassWeightedCrossEntropyLoss needs a logit for each'):
+        SegNetHead(WIDTHS, loss_decode=CE, **options)
+    loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    head = SegNetHead(WIDTHS, loss_decode=loss, deep_supervision=True, **options)
+    label = [SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 2, (1, 33, 40))))] * 2
+    losses = head.loss(encoder_maps(33, 40), label, {})
+    sum(value for name, value in losses.items() if 'loss' in name).backward()
+    assert all(c.weight.grad.any() for c in head.classifiers)
+
+
+def test_dropout_is_refused():
+    with pytest.raises(ValueError, match='SegNetHead has no dropout.*got dropout_ratio=0.5'):
+        make_head(dropout_ratio=0.5)
+
+
 def test_maps_and_stages_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match='needs 6 maps .* got 5'):
         SegNetHead(WIDTHS[:5], num_classes=5)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine import ConfigDict
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -59,6 +60,49 @@ def test_padding_and_flip_are_undone_for_every_stage():
     padded = model.predict(image, [sample(padding=(4, 6, 2, 8), ori_shape=(54, 54))])[0]
     assert isinstance(model, StagewiseEncoderDecoder)
     assert padded.stage_sem_seg.data.equal(straight[:, 2:56, 4:58])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('direction', [None, 'horizontal', 'vertical'])
+@pytest.mark.parametrize('size, original, padding', [
+    ((64, 64), (50, 60), (0, 0, 0, 0)),
+    ((48, 75), (90, 131), (7, 4, 2, 1)),  # left, right, top, bottom
+    ((64, 48), (33, 20), (0, 0, 5, 0))])
+def test_every_stage_is_brought_to_the_original_image_by_bilinear_resizing(
+        size, original, padding, direction):
+    model, image = build(), torch.randn(2, 3, *size)
+    stages = [torch.randn(2, 3, -(-size[0] // 2**k), -(-size[1] // 2**k)) for k in range(5, -1, -1)]
+    model.decode_head.forward = lambda features: stages
+    left, right, top, bottom = padding
+    meta = dict(ori_shape=original, img_shape=size, pad_shape=size, flip=direction is not None,
+                flip_direction=direction, padding_size=list(padding))
+    results = model.predict(image, [SegDataSample(metainfo=meta) for _ in range(2)])
+    for k, logits in enumerate(stages):
+        full = F.interpolate(logits, size, mode='bilinear')
+        full = full[:, :, top:size[0] - bottom, left:size[1] - right]
+        if direction is not None:
+            full = full.flip(3 if direction == 'horizontal' else 2)
+        expected = F.interpolate(full, original, mode='bilinear').argmax(dim=1)
+        for n in range(2):
+            assert results[n].stage_sem_seg.data[k].equal(expected[n].to(torch.uint8))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('num_classes, dtype', [(256, torch.uint8), (300, torch.int16)])
+def test_stage_maps_have_room_for_the_number_of_every_class(num_classes, dtype):
+    head = dict(type='LRNHead', in_channels=[2, 4, 8, 16, 16, 16], num_classes=num_classes,
+                channels=4, loss_decode=dict(type='ClassWeightedCrossEntropyLoss'))
+    model, image = build(head=head), torch.randn(1, 3, 64, 64)
+    for k, stage in enumerate([model.decode_head.top, *model.decode_head.refinements]):
+        stage.bias[num_classes - 1 - k] += 1000.
+    result = model.predict(image)[0]
+    assert result.stage_sem_seg.data.dtype == dtype
+    for k, stage in enumerate(result.stage_sem_seg.data.tolist()):
+        # what stage k - 1 is sure of has some weight at stage k
+        logits = model.decode_head(model.extract_feat(image))[k]
+        full = F.interpolate(logits, (64, 64), mode='bilinear')[0].argmax(dim=0)
+        assert stage == full.tolist()
+    assert result.stage_sem_seg.data[0].eq(num_classes - 1).all()
 
 
 def test_a_head_without_stages_is_refused():
