@@ -10,6 +10,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,8 +91,8 @@ def draw(path, *shape, high=256):
 def project(tmp_path_factory):
     """A folder with the tools and configs of a checkout, and data in the layouts of the READMEs."""
     folder = tmp_path_factory.mktemp('project')
-    for name in ('tools', 'configs'):
-        (folder / name).symlink_to(ROOT / name)
+    (folder / 'tools').symlink_to(ROOT / 'tools')
+    shutil.copytree(ROOT / 'configs', folder / 'configs')  # a command writes there
     data = folder / 'data'
     voc = data / 'VOCdevkit/VOC2012'
     for i, split in enumerate(('train', 'train', 'val', 'test')):
