@@ -83,7 +83,7 @@ class Trace:
         ours: Names of our plugins, ops and kernels.
         kinds: Names of the classes whose methods are called, also those that they inherit.
         files: Files of all Python functions.
-        calls: How often each function, Python's or C's, is called.
+        calls: How often each Python function is called.
     """
 
     def __init__(self, run, leaves):
@@ -104,9 +104,7 @@ class Trace:
             name for name in without_object if not name_of_subclass(name, self.kinds)}
 
     def _record(self, frame, event, argument):
-        if event == 'c_call':
-            self.calls[getattr(argument, '__qualname__', repr(argument))] += 1
-        elif event == 'call':
+        if event == 'call':
             code = frame.f_code
             self.files.add(code.co_filename)
             self.calls[code] += 1
@@ -124,7 +122,10 @@ def name_of_subclass(name, kinds):
 @functools.lru_cache(maxsize=None)
 def traces(name):
     case = small(name)
-    return {run: Trace(call, case.gradients_of) for run, call in case.runs.items()}
+    # a first call makes what later ones find: the state of an optimizer, what torch knows of an op
+    _, second = ({run: Trace(call, case.gradients_of) for run, call in case.runs.items()}
+                     for _ in range(2))
+    return second
 
 
 def shared(name):
@@ -173,7 +174,8 @@ def test_a_baseline_runs_the_class_of_mmseg_that_it_names(name):
 
 @pytest.mark.parametrize('name', sorted(PLUGINS | OPS))
 def test_what_the_package_offers_is_run_by_a_case_that_covers_it(name):
-    covering = [case for case, function in BENCHMARKS.module_dict.items() if name in function.covers]
+    cases = BENCHMARKS.module_dict.items()
+    covering = [case for case, function in cases if name in function.covers]
     assert any(name in trace.ours for case in covering for trace in traces(case).values())
 
 

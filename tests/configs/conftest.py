@@ -35,7 +35,7 @@ def read(read_the_model_index_once):
 
 @pytest.fixture(scope='session')
 def narrow():
-    """Keep what a config composes, with fewer channels, at most 50 layers of a ResNet, small images.
+    """Keep what a config composes, with few channels, 50 layers of a ResNet and small images.
 
     The tests need not train a VGG-16. What is made small is pinned by the tests of settings.
     """
