@@ -282,7 +282,9 @@ def test_missing_python_is_said_in_one_sentence(machine):
 ELSEWHERE = """
 import sys
 import setuptools
+import sysconfig
 from torch.utils import cpp_extension
+sysconfig.get_config_vars()  # read from a file that has the platform in its name
 sys.platform = {platform!r}
 given = {{}}
 setuptools.setup = given.update

@@ -96,7 +96,8 @@ make_venv() {
 
 install() { run "$PY" -m pip install -q --no-deps --no-index --ignore-installed "$@"; }
 
-mmcv_wheel() { ls "$BUILT/mmcv-$MMCV"-*.whl "$WHEELS/mmcv-$MMCV"-*.whl 2>/dev/null | head -n 1; }
+# The path of a wheel, or nothing.
+mmcv_wheel() { find "$BUILT" "$WHEELS" -maxdepth 1 -name "mmcv-$MMCV-*.whl" 2>/dev/null | head -n 1 || true; }
 
 build_mmcv() {
     local source=$WHEELS/build/mmcv-$MMCV arch='' jobs=${MAX_JOBS:-$(nproc)}

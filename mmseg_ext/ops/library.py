@@ -15,8 +15,9 @@ try:
     _missing = ''
 except ImportError as error:  # not built, or built for another torch
     _missing = str(error).splitlines()[0]
-# The module, for its distribution has another name on some platforms (pytorch-triton, ...).
-_triton_found = importlib.util.find_spec('triton') is not None
+# The module, for its distribution has another name on some platforms (pytorch-triton, ...). A mere
+# folder of the name has no origin.
+_triton_found = getattr(importlib.util.find_spec('triton'), 'origin', None) is not None
 
 
 def extension_loaded() -> bool:
@@ -35,7 +36,7 @@ def _has_triton_3() -> bool:
     if not _triton_found:
         return False
     import triton
-    return int(getattr(triton, '__version__', '0').split('.')[0]) >= 3  # a mere folder has none
+    return int(triton.__version__.split('.')[0]) >= 3
 
 
 def widest_float(device: torch.device) -> torch.dtype:
