@@ -131,7 +131,7 @@ def _check(logits, labels, thresh, min_kept, class_weight, normalization) -> Opt
     if logits.ndim != 4 or labels.shape != (logits.size(0), *logits.shape[2:]):
         raise ValueError('logits must be (N, C, H, W) and labels (N, H, W) with the same N, H and '
                          f'W, got {tuple(logits.shape)} and {tuple(labels.shape)}.')
-    if not logits.is_floating_point() or labels.is_floating_point() or labels.is_complex():
+    if not logits.is_floating_point() or labels.is_floating_point() or labels.dtype.is_complex:
         raise ValueError('logits must be floating-point and labels integer tensors, got '
                          f'{logits.dtype} and {labels.dtype}.')
     if class_weight is None:
@@ -153,7 +153,8 @@ def _brought_to(device: torch.device, tensor: Tensor) -> Tensor:
 
 def accumulation_dtype(logits: Tensor) -> torch.dtype:
     """Type in which losses are computed and summed: float32 or, for float64, float64."""
-    return torch.promote_types(logits.dtype, torch.float32)
+    # not promote_types, which stops the compiler of torch 2.1
+    return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
 def normalizers(labels: Tensor, num_kept: Tensor, num_valid: Tensor, per_image: bool,

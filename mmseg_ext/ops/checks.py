@@ -24,7 +24,8 @@ def check_tensors(**tensors: Any) -> None:
 
 def is_integer(tensor: Tensor) -> bool:
     """Whether a tensor holds whole numbers (or bools)."""
-    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized)
+    # not is_complex(), which stops the compiler of torch 2.1
+    return not (tensor.is_floating_point() or tensor.dtype.is_complex or tensor.is_quantized)
 
 
 def check_whole(name: str, value: Any, least: int = -MOST - 1, most: int = MOST) -> None:

@@ -235,7 +235,7 @@ def _check(logits: Tensor, labels: Tensor, layers: Sequence[Layer], factors: Seq
     if logits.size(1) != layers[0][0].size(1):
         raise ValueError(f'The logits have {logits.size(1)} classes, the network was made for '
                          f'{layers[0][0].size(1)}.')
-    if not logits.is_floating_point() or labels.is_floating_point() or labels.is_complex():
+    if not logits.is_floating_point() or labels.is_floating_point() or labels.dtype.is_complex:
         raise ValueError('logits must be floating-point and labels integer tensors, got '
                          f'{logits.dtype} and {labels.dtype}.')
     if pixel_weight is not None:
