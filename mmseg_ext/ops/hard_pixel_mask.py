@@ -53,6 +53,7 @@ def hard_pixel_mask(difficulty: Tensor,
     """
     min_kept = check_min_kept(min_kept)
     check_tensors(difficulty=difficulty, valid=valid)
+    thresh = None if thresh is None else float(thresh)
     if difficulty.shape != valid.shape:
         raise ValueError(f'difficulty and valid must have one shape, got {tuple(difficulty.shape)} '
                          f'and {tuple(valid.shape)}.')

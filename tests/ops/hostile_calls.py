@@ -604,6 +604,8 @@ def main(report, seed, first, last, *names):
         size = int(file.read().split()[0]) * mmap.PAGESIZE
     resource.setrlimit(resource.RLIMIT_AS, (size + (384 << 20), ) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # a call that hangs is to die too; seconds of the processor, as the machine may have others
+    resource.setrlimit(resource.RLIMIT_CPU, (300, 300))
     libc = ctypes.CDLL(None)
     now = os.open(report + '.now', os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     results = {}

@@ -42,8 +42,7 @@ def run(folder, names, first=0):
     memory = dict(MALLOC_PERTURB_='165', MALLOC_CHECK_='3', LD_PRELOAD='libc_malloc_debug.so.0')
     process = subprocess.run(
         [sys.executable, str(SCRIPT), str(report), SEED, str(first), str(CALLS), *names],
-        env={**os.environ, **memory, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True,
-        timeout=300)
+        env={**os.environ, **memory, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True)
     results = json.loads(report.read_text()) if report.is_file() else {}
     if process.returncode:
         number, name = Path(f'{report}.now').read_text().strip().split(' ', 1)

@@ -174,6 +174,7 @@ at::Tensor gather_max_bins(const at::Tensor& input_, const at::Tensor& indptr,
   const Index index(indptr, indices);
   const Rows rows = bins_of(index, maps, bins);
   at::Tensor output = at::empty({rows.count / bins, rows.columns, bins}, input.options());
+  if (input.numel() == 0) return output.zero_();  // else a loop over images without a cell
   prefer_huge_pages(output.data_ptr(), output.nbytes());
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "gather_max_bins", [&] {
     const auto* from = input.data_ptr<scalar_t>();
@@ -205,6 +206,7 @@ at::Tensor gather_max_bins_backward(const at::Tensor& gradient_, const at::Tenso
   TORCH_CHECK_VALUE(gradient.size(0) == rows.count / bins, "gradient has ", gradient.size(0),
                     " regions, indptr has ", rows.count / bins, ".");
   const at::Tensor sum = at::empty_like(input);
+  if (input.numel() == 0) return sum;
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "gather_max_bins_backward", [&] {
     const auto* from = input.data_ptr<scalar_t>();
     const auto* received = gradient.data_ptr<scalar_t>();
