@@ -179,13 +179,14 @@ def regions(r):
 def geometry(r):
     image, stride = regions(r)[0], r.randint(1, 5)
     size = tuple((x + stride - 1) // stride + r.choice((0, 0, 2)) for x in image.cells.shape)
-    return dict(regions=image, size=size, stride=stride)
+    return dict(regions=image, size=size, stride=stride, mask_rule=r.choice(('half', 'any')))
 
 
 def raw_geometry(r):
     arguments = geometry(r)
     return dict(arguments['regions']._asdict(), height=arguments['size'][0],
-                width=arguments['size'][1], stride=arguments['stride'])
+                width=arguments['size'][1], stride=arguments['stride'],
+                half=arguments['mask_rule'] == 'half')
 
 
 def grid_masks(r):

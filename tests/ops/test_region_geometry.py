@@ -367,12 +367,13 @@ def test_an_index_that_does_not_rise_to_its_end_is_refused(call, indptr):
 @pytest.mark.parametrize('indptr, options, message', [
     ([0, 2, 1], (2, 3, 2), 'rise from 0 to the number of indices, 1'),
     ([0, 1], (2, 3, 0), 'stride must be at least 1, got 0'),
-    ([0, 1], (2, 2, 2), '2x2 cells of 2x2 pixels does not cover an image of 3x5'),
+    ([0, 1], (2, 2, 2), '2x2 positions of 2x2 pixels does not cover an image of 3x5'),
     ([0, 1], (1 << 40, 1 << 40, 1), r'A map would have the sizes \[1099511627776, ')])
 def test_the_kernel_refuses_what_leads_out_of_its_tables(indptr, options, message):
     cells, _, indices = region_set(CELLS, [[0]])
     with pytest.raises(ValueError, match=message):
-        torch.ops.mmseg_ext.region_geometry(cells, torch.tensor(indptr), indices, *options)
+        torch.ops.mmseg_ext.region_geometry(
+            cells, torch.tensor(indptr), indices, *options, True)
 
 
 @pytest.mark.parametrize('boxes, message', [
