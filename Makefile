@@ -22,8 +22,9 @@ train: setup
 	@echo "picture:    $$(ls $(WORK_DIR)/vis_data/vis_image/*.png | head -n 1)" \
 	    "(input, truth, s_1 to s_6; more beside it)"
 
+# Files are the unit: what a file's tests share is made once.
 test: setup
-	@$(RUN) -m pytest -q $(ARGS)
+	@$(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # The CUDA kernels in Triton's interpreter, which needs no GPU. Triton goes beside .venv, not into it:
 # it is none of the pinned packages.
