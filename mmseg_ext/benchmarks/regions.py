@@ -246,7 +246,7 @@ def pooled_regions(device: str, small: bool = False) -> Case:
     """
     regions, _, (height, width) = regions_of_a_scene(small)
     channels = 8 if small else 512
-    boxes, masks = region_geometry(regions, (height, width), STRIDE)
+    boxes, masks = region_geometry(regions, (height, width), STRIDE, mask_rule='half')
     cell_boxes = boxes // STRIDE + torch.tensor([0, 0, 1, 1])  # the last cell is no more inside
     corners = cell_boxes * STRIDE - torch.tensor([0, 0, 1, 1])
     rois = F.pad(corners, (1, 0)).float().to(device)

@@ -32,22 +32,22 @@ def region_geometry(regions: RegionSet,
                     size: Tuple[int, int],
                     stride: int,
                     *,
-                    mask_rule: str = 'half',
+                    mask_rule: str = 'any',
                     implementation: Optional[str] = None) -> Tuple[Tensor, Tensor]:
     """Find the boxes of regions, and the positions of a feature map that lie in them.
 
     Position (i, j) of the map stands for the pixels [i s, (i + 1) s) x [j s, (j + 1) s). Which of
     the positions that a region touches lie in it, the paper leaves open (Eq. 6 of `Region-based
     semantic segmentation with end-to-end training <https://arxiv.org/abs/1607.07671>`_). With
-    ``mask_rule='half'`` these are the positions of which it covers at least half of the pixels in
-    the image; a region with no such position keeps those of which it covers the most pixels.
+    ``mask_rule='any'``, as in the released code, all of them do. With ``'half'`` these are the
+    positions of which it covers at least half of the pixels in the image; a region with no such
+    position keeps those of which it covers the most pixels.
 
     Args:
         regions (RegionSet): R regions of an image of H x W pixels, on the CPU.
         size (tuple[int, int]): Height and width of the map. It may reach beyond the image.
         stride (int): s, pixels per position of the map.
-        mask_rule (str): ``'half'``, or ``'any'``: every position that the region touches, as in the
-            released code. Defaults to ``'half'``.
+        mask_rule (str): ``'any'`` or ``'half'``, see above. Defaults to ``'any'``.
         implementation (str, optional): ``'cpp'`` or ``'reference'``; None for the fastest.
 
     Returns:

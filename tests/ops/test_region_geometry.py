@@ -75,7 +75,8 @@ CELLS = [[0, 0, 1, 1, 2],
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
 def test_by_hand(implementation):
     boxes, masks = region_geometry(
-        region_set(CELLS, [[0], [1], [0, 2], [3], [4]]), (2, 3), 2, implementation=implementation)
+        region_set(CELLS, [[0], [1], [0, 2], [3], [4]]), (2, 3), 2, mask_rule='half',
+        implementation=implementation)
     assert boxes.dtype == torch.int64 and masks.dtype == torch.bool
     assert boxes.tolist() == [[0, 0, 1, 0], [0, 0, 3, 1], [0, 0, 4, 1], [0, 2, 0, 2], [1, 2, 4, 2]]
     assert masks.int().tolist() == [
@@ -99,6 +100,13 @@ def test_any_touched_position_counts_if_asked_for(implementation):
     assert masks.tolist() == [[[True, True]]]
 
 
+def test_any_touched_position_counts_by_default():
+    regions = random_regions(29, 43)
+    for default, expected in zip(region_geometry(regions, (4, 6), 8),
+                                 region_geometry(regions, (4, 6), 8, mask_rule='any')):
+        assert torch.equal(default, expected)
+
+
 def test_an_unknown_mask_rule_is_refused():
     with pytest.raises(ValueError, match=r"one of \('half', 'any'\), got 'most'"):
         region_geometry(region_set(CELLS, [[0]]), (2, 3), 2, mask_rule='most')
@@ -109,11 +117,11 @@ def test_a_region_without_half_of_any_place_keeps_those_where_it_has_most(implem
     cells = torch.zeros(4, 12)
     cells[0, 0] = cells[3, 3] = cells[1, 8] = cells[2, 9] = cells[1, 4] = cells[1, 5] = 1
     _, masks = region_geometry(
-        region_set(cells, [[1]]), (1, 3), 4, implementation=implementation)
+        region_set(cells, [[1]]), (1, 3), 4, mask_rule='half', implementation=implementation)
     assert masks.tolist() == [[[True, True, True]]]  # two pixels in each
     cells[0, 11] = 1
     _, masks = region_geometry(
-        region_set(cells, [[1]]), (1, 3), 4, implementation=implementation)
+        region_set(cells, [[1]]), (1, 3), 4, mask_rule='half', implementation=implementation)
     assert masks.tolist() == [[[False, False, True]]]
 
 
@@ -153,9 +161,11 @@ def test_kernel_and_reference_agree_on_many_cells():
     number = int(cells.max()) + 1
     regions = region_set(
         cells, [rng.choice(number, rng.integers(1, number), replace=False) for _ in range(70)])
-    for x, y in zip(*(region_geometry(regions, (11, 13), 32, implementation=implementation)
-                      for implementation in IMPLEMENTATIONS)):
-        assert torch.equal(x, y)
+    for mask_rule in ('half', 'any'):
+        for x, y in zip(*(region_geometry(regions, (11, 13), 32, mask_rule=mask_rule,
+                                          implementation=implementation)
+                          for implementation in IMPLEMENTATIONS)):
+            assert torch.equal(x, y)
 
 
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)

@@ -53,9 +53,9 @@ class RegionHead(BaseDecodeHead):
             concatenated before the first layer; ``'tied'``: the same layers for both, scores
             added; ``'region'``; ``'box'``.
         roi_layer (dict): Config of the pooling. Its scale is set by the head.
-        mask_rule (str): Which positions of the map lie in a region: those of which it covers
-            ``'half'``, or ``'any'`` that it touches (:func:`mmseg_ext.ops.region_geometry`).
-            Defaults to ``'half'``.
+        mask_rule (str): Which positions of the map lie in a region: ``'any'`` that it touches, or
+            those of which it covers ``'half'`` (:func:`mmseg_ext.ops.region_geometry`). Defaults to
+            ``'any'``. Heads trained before there was this option had ``'half'``.
         softmax_first (bool): Softmax of the regions' scores before the maximum (Eq. 1) instead of
             after it (Eq. 3). Defaults to False.
         region_loss (bool): Train to classify regions (Eq. 2) instead of pixels (Eq. 4). With
@@ -94,7 +94,7 @@ class RegionHead(BaseDecodeHead):
                  stride: int = 16,
                  features: str = 'separate',
                  roi_layer: dict = dict(type='FreeFormRoIPool', output_size=7),  # noqa: B006
-                 mask_rule: str = 'half',
+                 mask_rule: str = 'any',
                  softmax_first: bool = False,
                  region_loss: bool = False,
                  decay: float = 0.0,
