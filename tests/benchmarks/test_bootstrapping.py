@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmseg.registry import MODELS
 
 from mmseg_ext.benchmarks import bootstrapping
 from mmseg_ext.registry import BENCHMARKS
@@ -45,3 +46,13 @@ def test_parity_notices_a_single_pixel_more(monkeypatch):
     monkeypatch.setattr(bootstrapping, 'bootstrapped_cross_entropy', one_more)
     with pytest.raises(AssertionError, match='op does not keep the same pixels'):
         case.parity()
+
+
+def test_the_networks_of_the_fcrn_comparison_have_one_stride(monkeypatch):
+    backbones = []
+    monkeypatch.setattr(bootstrapping, 'training_step',
+                        lambda backbone, *args: backbones.append(backbone) or len)
+    BENCHMARKS.get('fcrn_training_step')('cpu', small=True)
+    networks = [MODELS.build(dict(backbone)) for backbone in backbones]
+    sizes = {network(torch.zeros(2, 3, 64, 64))[3].shape[2:] for network in networks}
+    assert len(networks) == 3 and sizes == {(8, 8)}

@@ -5,6 +5,7 @@ import torch
 
 from mmseg_ext.benchmarks import Case
 from mmseg_ext.benchmarks import measure as measure_case
+from mmseg_ext.benchmarks.measure import _copy
 
 
 def measure(case, **kwargs):
@@ -86,6 +87,11 @@ def test_the_floor_is_the_time_of_a_copy_that_reads_and_writes_the_bytes_togethe
     assert phase['floor']['bytes'] == 2**25
     assert 0.4 < phase['runs']['ours']['times_floor'] < 2.5
     assert phase['runs']['nothing']['times_floor'] < 0.1
+
+
+def test_the_copy_of_the_floor_moves_the_stated_bytes():
+    copy = _copy(1000, 'cpu')
+    assert copy.args[0].nbytes + copy.func.__self__.nbytes == 1000
 
 
 def test_rounds_end_after_the_time_but_not_before_there_are_enough_for_quartiles():

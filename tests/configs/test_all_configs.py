@@ -102,3 +102,13 @@ def test_another_project_inherits_a_config_in_one_line(tmp_path):
     run = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path,
                          capture_output=True, text=True)
     assert run.stdout.split()[-4:] == ['logits', '1200'] * 2, run.stderr
+
+
+@pytest.mark.parametrize('name', [
+    'quickstart/lrn_vgg11bn-w16_1xb4-800_scenes-128x128',
+    'regions/region_vgg11bn-w16_1xb4-800_scenes-128x128'])
+def test_drawn_scenes_are_others_in_training_than_at_test(name, read):
+    cfg = read(name)
+    train, val, test = (cfg[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test'))
+    assert {x.type for x in (train, val, test)} == {'ScenesDataset'}
+    assert train.get('seed', 0) not in (val.get('seed', 0), test.get('seed', 0))

@@ -1,3 +1,4 @@
+import itertools
 import threading
 import time
 from datetime import timedelta
@@ -77,3 +78,14 @@ def test_the_first_process_does_not_stay_for_others_that_are_gone(monkeypatch):
 def test_the_others_do_not_wait_for_ever():
     with pytest.raises(TimeoutError, match='has not made the thing in 0:00:00.5.*Its log says'):
         hear(HashStore(), 'key', 'the thing', SOON)
+
+
+def test_two_works_of_one_name_have_results_of_their_own(monkeypatch):
+    store = HashStore()
+    monkeypatch.setattr(first_process, 'get_world_size', lambda: 2)
+    monkeypatch.setattr('torch.distributed.distributed_c10d._get_default_store', lambda: store)
+    for rank in (0, 1):  # in turn, each from the start, as in processes of their own
+        monkeypatch.setattr(first_process, 'get_rank', lambda rank=rank: rank)
+        monkeypatch.setattr(first_process, '_NUMBERS', itertools.count())
+        assert [from_first_process(lambda result=result: result, 'the thing', SOON)
+                for result in (b'first', b'second')] == [b'first', b'second']

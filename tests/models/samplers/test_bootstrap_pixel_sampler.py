@@ -313,16 +313,18 @@ def test_difficulty_by_loss_keeps_what_the_losses_find_hard():
     assert kept.sum() == 5 and (label[kept] == 0).all()
 
 
-def test_difficulty_by_loss_adds_losses_and_the_classes_of_binary_ones():
-    losses = [VALID_MEAN, dict(type='CrossEntropyLoss', use_sigmoid=True, loss_name='loss_bce',
-                               avg_non_ignore=True), dict(type='DiceLoss')]
-    head = head_with(losses, min_kept=6, difficulty='loss')
+@pytest.mark.parametrize('min_kept', [3, 6, 10])
+def test_difficulty_by_loss_adds_losses_and_the_classes_of_binary_ones(min_kept):
+    losses = [dict(VALID_MEAN, loss_weight=5.0),
+              dict(type='CrossEntropyLoss', use_sigmoid=True, loss_name='loss_bce',
+                   avg_non_ignore=True), dict(type='DiceLoss')]
+    head = head_with(losses, min_kept=min_kept, difficulty='loss')
     _, logit, label = losses_of(head, batch()[1])
     target = label.where(label != 255, 0)
     one_hot = F.one_hot(target, 3).permute(0, 3, 1, 2).float()
-    total = F.cross_entropy(logit, target, reduction='none')
+    total = 5 * F.cross_entropy(logit, target, reduction='none')
     total = total + F.binary_cross_entropy_with_logits(logit, one_hot, reduction='none').sum(1)
-    hardest = total.masked_fill(label == 255, -1).flatten().topk(6).indices.sort().values
+    hardest = total.masked_fill(label == 255, -1).flatten().topk(min_kept).indices.sort().values
     kept = (head.sampler.sample(logit, label[:, None]) > 0).flatten().nonzero().flatten()
     assert torch.equal(kept, hardest)
 

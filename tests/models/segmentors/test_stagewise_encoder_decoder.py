@@ -68,14 +68,15 @@ def test_padding_and_flip_are_undone_for_every_stage():
     ((64, 64), (50, 60), (0, 0, 0, 0)),
     ((48, 75), (90, 131), (7, 4, 2, 1)),  # left, right, top, bottom
     ((64, 48), (33, 20), (0, 0, 5, 0))])
+@pytest.mark.parametrize('key', ['padding_size', 'img_padding_size'])  # in training, at test
 def test_every_stage_is_brought_to_the_original_image_by_bilinear_resizing(
-        size, original, padding, direction):
+        key, size, original, padding, direction):
     model, image = build(), torch.randn(2, 3, *size)
     stages = [torch.randn(2, 3, -(-size[0] // 2**k), -(-size[1] // 2**k)) for k in range(5, -1, -1)]
     model.decode_head.forward = lambda features: stages
     left, right, top, bottom = padding
     meta = dict(ori_shape=original, img_shape=size, pad_shape=size, flip=direction is not None,
-                flip_direction=direction, padding_size=list(padding))
+                flip_direction=direction, **{key: list(padding)})
     results = model.predict(image, [SegDataSample(metainfo=meta) for _ in range(2)])
     for k, logits in enumerate(stages):
         full = F.interpolate(logits, size, mode='bilinear')
