@@ -264,7 +264,7 @@ EMPTY = Reduced(np.zeros(0).__reduce__()[0], (np.ndarray, (0, ), b'b'))
     Reduced(np.float64(1).__reduce__()[0], ('O', ADDRESS)),
     np.memmap,
     np.load,
-], ids=lambda attack: repr(getattr(attack, 'reduced', attack)))
+])  # no ids of their own: an address in one differs between the processes of a test run
 def test_pickle_that_runs_code_is_refused(attack, tmp_path):
     with pytest.raises(pickle.UnpicklingError, match='Weights only load failed'):
         save_and_load(attack, tmp_path)
