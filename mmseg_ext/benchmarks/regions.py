@@ -306,7 +306,8 @@ def index_of_an_image(device: str, small: bool = False) -> Case:
             for i in (1, 0))
 
     def ours(implementation: Optional[str] = None) -> Tuple[Tensor, ...]:
-        boxes, masks = region_geometry(regions, map_size, STRIDE, implementation=implementation)
+        boxes, masks = region_geometry(
+            regions, map_size, STRIDE, mask_rule='half', implementation=implementation)
         index = reference_bin_index
         if implementation is None and extension_loaded():
             index = torch.ops.mmseg_ext.bin_index
