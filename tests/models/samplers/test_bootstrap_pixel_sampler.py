@@ -329,6 +329,15 @@ def test_difficulty_by_loss_adds_losses_and_the_classes_of_binary_ones(min_kept)
     assert torch.equal(kept, hardest)
 
 
+def test_difficulty_by_loss_is_the_sum_and_not_the_last_loss():
+    first = dict(type='ClassWeightedCrossEntropyLoss', class_weight=[100.0, 1.0, 0.01])
+    head = head_with([first, dict(VALID_MEAN, loss_name='loss_last')], min_kept=5,
+                     difficulty='loss')
+    _, logit, label = losses_of(head, batch()[1])
+    kept = head.sampler.sample(logit, label[:, None]) > 0
+    assert kept.sum() == 5 and (label[kept] == 0).all()
+
+
 def test_difficulty_by_loss_needs_one_that_has_pixels():
     head = head_with(dict(type='DiceLoss'), min_kept=5, difficulty='loss')
     with pytest.raises(ValueError, match=r"DiceLoss.*use difficulty='probability'"):
