@@ -4,21 +4,18 @@
 # flip at test: it would not swap left and right.
 crop_size = (321, 321)
 data_root = '{{$MMSEG_EXT_DATA:data}}/helen'
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='RandomResize', scale=(512, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size),
-    # the brows and the eyes: what was left is right now
-    dict(type='RandomFlip', prob=0.5, swap_seg_labels=[(2, 3), (4, 5)]),
-    dict(type='PackSegInputs')
+load = [dict(type='LoadImageFromFile')]
+labels = [dict(type='LoadAnnotations')]
+train_resize = [
+    dict(type='RandomResize', scale=(512, 512), ratio_range=(0.5, 2.0), keep_ratio=True)
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(512, 512), keep_ratio=True),
-    dict(type='LoadAnnotations'),  # after Resize: the truth keeps its size
-    dict(type='PackSegInputs')
-]
+crop = [dict(type='RandomCrop', crop_size=crop_size)]
+# A mirror makes the left brow and the left eye the right ones.
+flip = [dict(type='RandomFlip', prob=0.5, swap_seg_labels=[(2, 3), (4, 5)])]
+pack = [dict(type='PackSegInputs')]
+train_pipeline = load + labels + train_resize + crop + flip + pack
+test_resize = [dict(type='Resize', scale=(512, 512), keep_ratio=True)]
+test_pipeline = load + test_resize + labels + pack  # the ground truth keeps its size
 train_dataloader = dict(
     batch_size=6,
     num_workers=4,

@@ -9,7 +9,7 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         ann_file='ImageSets/SegmentationContext/train.txt',
-        pipeline={{_base_.train_pipeline}},
+        pipeline=_base_.train_pipeline,
         **split))
 val_dataloader = dict(dataset=dict(ann_file='ImageSets/SegmentationContext/val.txt', **split))
 test_dataloader = val_dataloader

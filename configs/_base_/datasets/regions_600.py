@@ -3,30 +3,20 @@
 # regions. From the released code, as the paper states none of it: longest side 600, flips, ten
 # images per step, proposals of RGB at test. They are made by: python tools/generate_regions.py
 # CONFIG
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='LoadRegions', regions_dir='data/regions', colour_space='random'),
-    dict(type='Resize', scale=(600, 600), keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackRegionInputs', gt_regions=True)
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadRegions', regions_dir='data/regions'),
-    dict(type='Resize', scale=(600, 600), keep_ratio=True),
-    dict(type='LoadAnnotations'),  # after Resize: the truth keeps its size
-    dict(type='PackRegionInputs')
-]
-tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadRegions', regions_dir='data/regions'),
-    dict(
-        type='TestTimeAug',
-        transforms=[[dict(type='Resize', scale=(600, 600), keep_ratio=True)],
-                    [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)],
-                    [dict(type='LoadAnnotations')], [dict(type='PackRegionInputs')]])
-]
+load = [dict(type='LoadImageFromFile')]
+labels = [dict(type='LoadAnnotations')]
+regions = dict(type='LoadRegions', regions_dir='data/regions')
+train_regions = [dict(regions, colour_space='random')]
+test_regions = [regions]
+resize = [dict(type='Resize', scale=(600, 600), keep_ratio=True)]
+flip = [dict(type='RandomFlip', prob=0.5)]
+flips = [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)]
+train_pack = [dict(type='PackRegionInputs', gt_regions=True)]
+test_pack = [dict(type='PackRegionInputs')]
+train_pipeline = load + labels + train_regions + resize + flip + train_pack
+test_pipeline = load + test_regions + resize + labels + test_pack  # ground truth keeps its size
+views = [dict(type='TestTimeAug', transforms=[resize, flips, labels, test_pack])]
+tta_pipeline = load + test_regions + views
 train_dataloader = dict(
     batch_size=10,
     num_workers=4,

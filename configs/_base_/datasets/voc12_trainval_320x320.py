@@ -7,8 +7,7 @@ train_dataloader = dict(dataset=dict(datasets=[_base_.train_split, _base_.aug_sp
 test_dataloader = dict(
     dataset=dict(
         ann_file='ImageSets/Segmentation/test.txt',
-        pipeline=[dict(type='LoadImageFromFile'),
-                  dict(type='PackSegInputs')]))
+        pipeline=_base_.load + _base_.pack))
 test_evaluator = dict(
     _delete_=True,
     type='IoUMetric',

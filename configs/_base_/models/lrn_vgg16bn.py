@@ -22,6 +22,6 @@ model = dict(
         num_classes=21,
         norm_cfg=norm_cfg,
         # The paper's networks were trained in Caffe, which divides by the number of pixels.
-        loss_decode=dict(type='ClassWeightedCrossEntropyLoss', normalization='pixels')),
+        loss_decode=dict(type='ClassWeightedCrossEntropyLoss', normalization='valid')),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
