@@ -3,8 +3,9 @@
 # predictions are written for VOC's server, as PNG files of class numbers.
 _base_ = './fcrn-ml-k3d12-bs512_r101-d8_1xb16-204e_voc12aug-504x504.py'
 test_pipeline = _base_.load + _base_.pack
-views = [dict(type='TestTimeAug', transforms=[_base_.scales, _base_.flips, _base_.pack])]
-tta_pipeline = _base_.load + views
+tta_pipeline = _base_.load + [
+    dict(type='TestTimeAug', transforms=[_base_.scales, _base_.flips, _base_.pack])
+]
 test_dataloader = dict(
     dataset=dict(ann_file='ImageSets/Segmentation/test.txt', pipeline=test_pipeline))
 test_evaluator = dict(
