@@ -1,4 +1,6 @@
-# The edge network for 19 classes, from label maps alone.
+# Reproduces: SEMEDA, Sec. 3.4 (Cityscapes): the edge network for 19 classes, from label maps alone
+# Paper: not given
+# Here: not run
 _base_ = [
     '../_base_/models/semantic_edge_detector.py', '../_base_/datasets/cityscapes_321x321.py',
     '../_base_/schedules/schedule_edges_2k.py', '../_base_/runtime/default_runtime.py'
