@@ -110,6 +110,8 @@ def table_of(family: str) -> str:
         order = [text.zfill(4) if text.isdigit() else text for text in re.split(r'(\d+)', place)]
         if kind == 'Small version of':
             what = f'small version of [{Path(what).name}]({what})'
+        elif kind == 'Ours':
+            what = f'*ours:* {what}'
         cells = (f'[`{path.name}`]({family}/{path.name})', what, paper, here, hardware_of(path),
                  data_of(path))
         rows.append((KINDS.index(kind), order, '| ' + ' | '.join(cells) + ' |'))

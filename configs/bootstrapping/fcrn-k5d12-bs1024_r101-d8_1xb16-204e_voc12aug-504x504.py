@@ -1,4 +1,4 @@
-# Reproduces: Bootstrapping, Table 7 (VOC 2012 val): 101 layers, 1024 points kept
+# Reproduces: Bootstrapping, Table 7 (PASCAL VOC 2012 val): 101 layers, 1024 points kept
 # Paper: 74.17 mIoU
 # Here: not run
 # 1,024 points of each image.

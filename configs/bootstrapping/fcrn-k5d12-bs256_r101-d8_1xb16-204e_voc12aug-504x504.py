@@ -1,4 +1,4 @@
-# Reproduces: Bootstrapping, Table 7 (VOC 2012 val): 101 layers, 256 points kept
+# Reproduces: Bootstrapping, Table 7 (PASCAL VOC 2012 val): 101 layers, 256 points kept
 # Paper: 74.41 mIoU
 # Here: not run
 # 256 points of each image, 4 times the share of the release (64 a crop).

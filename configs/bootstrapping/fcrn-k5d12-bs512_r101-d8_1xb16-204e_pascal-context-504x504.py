@@ -1,4 +1,4 @@
-# Ours: the network of Table 7's VOC 2012 rows on PASCAL-Context, 512 points kept
+# Ours: the network of Table 7's PASCAL VOC 2012 rows on PASCAL-Context, 512 points kept
 # Paper: not given
 # Here: not run
 # The 512 hardest of the 3,969 points of each image. The paper's threshold moves up and down to keep

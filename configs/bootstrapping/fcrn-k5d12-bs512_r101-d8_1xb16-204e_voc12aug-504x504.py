@@ -1,4 +1,4 @@
-# Reproduces: Bootstrapping, Table 7 (VOC 2012 val): 101 layers, 512 points kept
+# Reproduces: Bootstrapping, Table 7 (PASCAL VOC 2012 val): 101 layers, 512 points kept
 # Paper: 74.80 mIoU
 # Here: not run
 # The 512 hardest of the 3,969 points of each image. The paper's threshold moves up and down to keep

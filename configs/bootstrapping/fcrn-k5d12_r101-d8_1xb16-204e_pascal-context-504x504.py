@@ -1,4 +1,4 @@
-# Ours: the network of Table 7's VOC 2012 rows on PASCAL-Context, all points kept
+# Ours: the network of Table 7's PASCAL VOC 2012 rows on PASCAL-Context, all points kept
 # Paper: not given
 # Here: not run
 _base_ = [

@@ -1,4 +1,4 @@
-# Reproduces: Bootstrapping, Table 1 (VOC 2012 val): 50 layers, 1/8, kernel 5, dilation 12
+# Reproduces: Bootstrapping, Table 1 (PASCAL VOC 2012 val): 50 layers, 1/8, kernel 5, dilation 12
 # Paper: 71.10 mIoU
 # Here: not run
 _base_ = [

@@ -1,4 +1,4 @@
-# Ours: the paper's best network (Table 2, VOC 2012 test), judged on val
+# Ours: the paper's best network (Table 2, PASCAL VOC 2012 test), judged on val
 # Paper: not given
 # Here: not run
 # What the paper adds for its best results (Sec. 1): dropout and the multi-layer classifier, with

@@ -1,4 +1,4 @@
-# Reproduces: LRN, Table 4 (VOC 2012 val): LRN
+# Reproduces: LRN, Table 4 (PASCAL VOC 2012 val): LRN
 # Paper: 62.8 mIoU
 # Here: not run
 _base_ = [

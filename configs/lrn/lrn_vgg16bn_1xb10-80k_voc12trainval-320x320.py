@@ -1,4 +1,4 @@
-# Reproduces: LRN, Table 1 (VOC 2012 test): LRN
+# Reproduces: LRN, Table 1 (PASCAL VOC 2012 test): LRN
 # Paper: 64.2 mIoU
 # Here: not run
 _base_ = [

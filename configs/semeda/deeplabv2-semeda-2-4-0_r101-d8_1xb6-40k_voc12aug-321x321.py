@@ -1,4 +1,4 @@
-# Reproduces: SEMEDA, Table 4 (VOC 2012 val): DeepLab v2, ImageNet, SEMEDA 2, 4, 0
+# Reproduces: SEMEDA, Table 4 (PASCAL VOC 2012 val): DeepLab v2, ImageNet, SEMEDA 2, 4, 0
 # Paper: 74.2 mIoU
 # Here: not run
 # The paper does not say which lambdas it took: these are the best of Table 1.

@@ -1,4 +1,5 @@
-# Reproduces: SEMEDA, Table 4 (VOC 2012 val): DeepLab v2, ImageNet + COCO, cross entropy alone
+# Reproduces: SEMEDA, Table 4 (PASCAL VOC 2012 val): DeepLab v2, ImageNet + COCO, cross entropy
+#   alone
 # Paper: 75.3 mIoU
 # Here: not run
 # For the weights see README.md, "Weights".

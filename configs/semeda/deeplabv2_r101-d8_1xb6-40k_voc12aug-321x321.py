@@ -1,4 +1,4 @@
-# Reproduces: SEMEDA, Table 4 (VOC 2012 val): DeepLab v2, ImageNet, cross entropy alone
+# Reproduces: SEMEDA, Table 4 (PASCAL VOC 2012 val): DeepLab v2, ImageNet, cross entropy alone
 # Paper: 72.9 mIoU
 # Here: not run
 _base_ = [

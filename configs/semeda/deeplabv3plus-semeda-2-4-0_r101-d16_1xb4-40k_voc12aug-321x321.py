@@ -1,4 +1,4 @@
-# Reproduces: SEMEDA, Table 5 (VOC 2012 val): DeepLab v3+, ResNet-101, SEMEDA 2, 4, 0
+# Reproduces: SEMEDA, Table 5 (PASCAL VOC 2012 val): DeepLab v3+, ResNet-101, SEMEDA 2, 4, 0
 # Paper: 75.3 mIoU
 # Here: not run
 # The paper does not say which lambdas it took: these are the best of Table 1.

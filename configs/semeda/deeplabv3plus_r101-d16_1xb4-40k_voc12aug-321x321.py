@@ -1,4 +1,4 @@
-# Reproduces: SEMEDA, Table 5 (VOC 2012 val): DeepLab v3+, ResNet-101, cross entropy alone
+# Reproduces: SEMEDA, Table 5 (PASCAL VOC 2012 val): DeepLab v3+, ResNet-101, cross entropy alone
 # Paper: 74.4 mIoU
 # Here: not run
 _base_ = [

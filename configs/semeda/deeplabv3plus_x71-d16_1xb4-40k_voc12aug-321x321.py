@@ -1,4 +1,5 @@
-# Reproduces: SEMEDA, Tables 1 and 5 (VOC 2012 val): DeepLab v3+, Xception-71, cross entropy alone
+# Reproduces: SEMEDA, Tables 1 and 5 (PASCAL VOC 2012 val): DeepLab v3+, Xception-71, cross entropy
+#   alone
 # Paper: 77.1 mIoU
 # Here: not run
 _base_ = [

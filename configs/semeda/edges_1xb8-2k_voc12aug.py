@@ -1,4 +1,5 @@
-# Reproduces: SEMEDA, Sec. 3.4 (VOC 2012): the edge network for 21 classes, from label maps alone
+# Reproduces: SEMEDA, Sec. 3.4 (PASCAL VOC 2012): the edge network for 21 classes, from label maps
+#   alone
 # Paper: not given
 # Here: not run
 _base_ = [

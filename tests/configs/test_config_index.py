@@ -14,14 +14,14 @@ spec = importlib.util.spec_from_file_location(
 tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
 
-HEADER = '''\
+HEADER = """\
 # Reproduces: SEMEDA, Tables 1 and 5 (VOC 2012 val): DeepLab v3+, Xception-71,
 #   cross entropy alone
 # Paper: 77.1 mIoU, 85.9 F1 over all parts
 # Here: 45.2 +- 0.8 mIoU on val; three runs
 # A note: it is not read.
 _base_ = './x.py'
-'''
+"""
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
@@ -31,7 +31,8 @@ def test_the_first_lines_of_a_config_have_the_form(path):
         assert (CONFIGS / what).is_file() and what != f'{path.parent.name}/{path.name}'
         assert tool.hardware_of(path).startswith('CPU')
     elif not tool.hardware_of(path).startswith('CPU'):
-        assert here == 'not run'  # as the pages say: no full-size config has been trained
+        page = (CONFIGS / 'README.md').read_text()
+        assert here.startswith('not run') or 'No full-size config has been trained' not in page
 
 
 def test_values_are_read_with_the_lines_that_go_on(tmp_path):

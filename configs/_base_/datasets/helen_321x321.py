@@ -1,7 +1,7 @@
 # HELEN as in the SEMEDA paper: 2,000 training images, 330 for the test (Sec. 4.1). Random scale,
-# mirror, 321x321 crops, six per step are of Sec. 3.4, which speaks of its other data sets. Ours:
-# the scale is 0.5 to 2 times a longest side of 512, at which the images are tested. There is no
-# flip at test: it would not swap left and right.
+# mirror and six crops of 321x321 per step come from Sec. 3.4, which is about the other data sets.
+# Ours: the scale is 0.5 to 2 times a longest side of 512, at which the images are tested. There is
+# no flip at test: it would not swap left and right.
 crop_size = (321, 321)
 data_root = '{{$MMSEG_EXT_DATA:data}}/helen'
 load = [dict(type='LoadImageFromFile')]

@@ -1,4 +1,4 @@
-# CPU-sized: longest side 384, and images that are no larger.
+# CPU-sized: the longest side of an image is 384.
 _base_ = './labelme_facade_600.py'
 regions = dict(
     _base_.regions, regions_dir='data/regions/labelme_facade_384', scale=200, min_size=200)

@@ -1,5 +1,5 @@
-# LabelMeFacade, 100 training images, with superpixels as for PASCAL-Context, whose images are as
-# large.
+# LabelMeFacade, 100 training images. Superpixels as for PASCAL-Context, whose images are of about
+# the same size.
 _base_ = './regions_600.py'
 data_root = '{{$MMSEG_EXT_DATA:data}}/labelme_facade'
 regions = dict(

@@ -1,4 +1,4 @@
-# PASCAL-Context, 59 classes and background, 4,998 training images: treated as VOC 2012.
+# PASCAL-Context, 59 classes and background, 4,998 training images: treated as PASCAL VOC 2012.
 _base_ = './voc12_aug_504x504.py'
 data_root = '{{$MMSEG_EXT_DATA:data}}/VOCdevkit/VOC2010'
 split = dict(

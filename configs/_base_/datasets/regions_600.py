@@ -1,8 +1,8 @@
-# What the data sets of the region paper have in common. Sec. 4.1: in training, proposals of one of
-# three colour spaces (there another for each batch, here for each image) and the ground-truth
-# regions. From the released code, as the paper states none of it: longest side 600, flips, ten
-# images per step, proposals of RGB at test. They are made by: python tools/generate_regions.py
-# CONFIG
+# What the data sets of the region paper have in common. Sec. 4.1: training takes the ground-truth
+# regions and the proposals of one of three colour spaces. The paper draws the colour space for each
+# batch; here each image draws its own. The paper does not state the longest side of 600, the flips,
+# the ten images per step and RGB proposals at test: these are the released code's.
+# Proposals are made by: python tools/generate_regions.py CONFIG
 load = [dict(type='LoadImageFromFile')]
 labels = [dict(type='LoadAnnotations')]
 regions = dict(type='LoadRegions', regions_dir='data/regions')

@@ -1,5 +1,5 @@
-# VOC 2012 as in the LRN paper, Sec. 5.2: 10,582 training images (with SBD), 320x320 crops, tested
-# on 512x512 pixels from which the image's own part is cut out.
+# PASCAL VOC 2012 as in the LRN paper, Sec. 5.2: 10,582 training images (with SBD), 320x320 crops,
+# tested on 512x512 pixels from which the image's own part is cut out.
 crop_size = (320, 320)
 data_root = '{{$MMSEG_EXT_DATA:data}}/VOCdevkit/VOC2012'
 load = [dict(type='LoadImageFromFile')]

@@ -1,5 +1,5 @@
-# VOC 2012 as in the SEMEDA paper (Sec. 3.4, 4.1): 10,582 training images (with SBD), random scale
-# and mirror, 321x321 crops, tested on whole images. The range of scales is ours.
+# PASCAL VOC 2012 as in the SEMEDA paper (Sec. 3.4, 4.1): 10,582 training images (with SBD), random
+# scale and mirror, 321x321 crops, tested on whole images. The range of scales is ours.
 _base_ = './voc12_aug_320x320.py'
 crop_size = (321, 321)
 resize = [dict(type='RandomResize', scale=(500, 500), ratio_range=(0.5, 2.0), keep_ratio=True)]

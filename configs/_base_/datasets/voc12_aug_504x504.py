@@ -1,4 +1,4 @@
-# VOC 2012, 10,582 training images (with SBD): crops, batch and evaluation of Cityscapes.
+# PASCAL VOC 2012, 10,582 training images (with SBD): crops, batch and evaluation of Cityscapes.
 _base_ = './cityscapes_504x504.py'
 data_root = '{{$MMSEG_EXT_DATA:data}}/VOCdevkit/VOC2012'
 # The longest side of nearly every image is 500: 0.7 to 1.3 times the size, as in Cityscapes.
