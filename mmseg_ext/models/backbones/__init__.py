@@ -1,6 +1,7 @@
+from .efficient_net_lite import EfficientNetLite
 from .fcrn import FCRN
 from .semantic_edge_net import SemanticEdgeNet
 from .vgg import VGG
 from .xception import Xception
 
-__all__ = ['FCRN', 'VGG', 'SemanticEdgeNet', 'Xception']
+__all__ = ['FCRN', 'VGG', 'EfficientNetLite', 'SemanticEdgeNet', 'Xception']
