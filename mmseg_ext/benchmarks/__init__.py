@@ -1,4 +1,5 @@
 from . import (
+    backbones,
     bootstrapping,
     datasets,
     engine,
@@ -14,6 +15,6 @@ from .case import Case, benchmark, family
 from .measure import measure
 
 __all__ = [
-    'Case', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'evaluation',
+    'Case', 'backbones', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'evaluation',
     'family', 'lrn', 'measure', 'region_data', 'region_head', 'regions', 'semeda', 'semeda_models'
 ]

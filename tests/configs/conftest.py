@@ -105,6 +105,8 @@ def _narrow(cfg):
 
 
 def _narrow_residual_network(model, backbone, head):
+    if backbone.type == 'EfficientNetLite':  # small as it is
+        return
     if backbone.type == 'Xception':
         backbone.base_channels = WIDTH // 2
     else:  # a ResNet
