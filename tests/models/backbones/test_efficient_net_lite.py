@@ -175,6 +175,8 @@ def test_maps_stand_in_for_those_of_mobilenet_v2():
     image = torch.zeros(1, 3, 65, 97)
     ours, mmsegs = EfficientNetLite()(image), MobileNetV2(out_indices=(1, 2, 4, 6))(image)
     assert [m.shape[2:] for m in ours] == [m.shape[2:] for m in mmsegs]
+    # of a stride the last map, as there
+    assert [m.shape[1] for m in ours] == [24, 40, 112, 320]
 
 
 def test_out_indices_choose_the_maps():
