@@ -17,9 +17,9 @@ REFERENCE = 'efficientnet_lite_pytorch'
 def efficient_net_lite(device: str, small: bool = False) -> Case:
     """Forward and backward pass of EfficientNet-lite0, against another implementation of it.
 
-    The other is ``efficientnet-lite-pytorch``, without the blocks that it drops at random. Where
-    it is not installed the baseline is mmseg's ``MobileNetV2``, a smaller network of the same
-    kind, so there is no parity to check.
+    The other is ``efficientnet-lite-pytorch``, which here drops no blocks at random. Where it is
+    not installed the baseline is mmseg's ``MobileNetV2``, a smaller network of the same kind, so
+    there is no parity to check.
     """
     torch.manual_seed(0)
     shape = (2, 3, 64, 64) if small else (8, 3, 224, 224)

