@@ -36,8 +36,8 @@ struct Maps {
   int64_t count, columns, cells;
 };
 
-#define MMSEG_EXT_KERNELS "gather_max_kernels.h"
-#include "each_isa.h"
+#define MMSEG_EXT_KERNELS "gather_max_kernels.inc"
+#include "each_isa.inc"
 
 constexpr int64_t kWidths[] = {64, 16, 1};  // of a block
 

@@ -128,8 +128,8 @@ struct Workspace {
   std::vector<Ring<uint8_t>> known;   // once it is known
 };
 
-#define MMSEG_EXT_KERNELS "semantic_edge_distance_kernels.h"
-#include "each_isa.h"
+#define MMSEG_EXT_KERNELS "semantic_edge_distance_kernels.inc"
+#include "each_isa.inc"
 
 // Lays out the weights (3, 3, in, out) of a convolution. Two rows of zeros follow, for the labels
 // that are no class. `kept` owns the result.
