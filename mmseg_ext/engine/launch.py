@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from mmseg.registry import METRICS, RUNNERS
 
 from .. import compat
+from .cpu_training import prepare_distributed, replace_sync_batch_norm
 from .running_statistics import AverageRunningStatisticsHook
 
 PACKAGE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -93,8 +94,8 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise ValueError('--launcher pytorch is for processes that torchrun started; use '
                          'tools/dist_train.sh or tools/dist_test.sh, or leave it out')
-    compat.prepare_distributed(cfg)
-    compat.replace_sync_batch_norm(cfg)
+    prepare_distributed(cfg)
+    replace_sync_batch_norm(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if get_world_size() > 1 and get_device() == 'cpu':
         runner.register_hook(AverageRunningStatisticsHook())

@@ -18,7 +18,7 @@ from semantic_edge_net_runs import (
     weights_of,
 )
 
-from mmseg_ext.compat import leave_process_group
+from mmseg_ext.engine.cpu_training import leave_process_group
 
 
 # each starts two processes: 5 s alone
