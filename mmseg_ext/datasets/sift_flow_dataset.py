@@ -9,7 +9,7 @@ class SIFTFlowDataset(CheckedSegDataset):
 
     Liu, Yuen and Torralba, CVPR 2009 and TPAMI 2011: 2,488 training images (two of them without
     labels: highway_bost181 and street_urb506) and 200 test images, in which no pixel is cow,
-    desert or moon. Names and order of the classes are those of the released labels; they are
+    desert or moon. Names and order of the classes are as in the released labels; they are
     listed in data/sift-flow/classes.txt of https://github.com/shelhamer/fcn.berkeleyvision.org.
 
     The release of Tighe and Lazebnik (ECCV 2010,

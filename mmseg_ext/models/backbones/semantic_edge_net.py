@@ -73,7 +73,7 @@ class SemanticEdgeNet(BaseModule):
         #: Where the weights were read from.
         self.source: Optional[str] = None
         self.class_agnostic = class_agnostic
-        if class_agnostic:  # in checkpoints; those of the usual network stay as they were
+        if class_agnostic:  # in checkpoints; the usual network's stay as they were
             self.register_buffer(FLAG, torch.tensor(True))
         self.convs = nn.ModuleList(
             nn.Conv2d(before, after, 3, padding=1) for before, after in zip(sizes, sizes[1:]))

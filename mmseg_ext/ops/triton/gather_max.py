@@ -70,7 +70,7 @@ def _backward_kernel(gradient, source, output, indptr, indices, total, winners, 
         value = tl.load(source + to, mask=inside, other=0).to(ACC)
         wins = rest & ((value == top) | ((value != value) & (top != top)))
         if winners is None:
-            # Nobody reads the sums before the kernel's end: no order among the additions is needed.
+            # The sums are read after the kernel only: the additions need no order.
             tl.atomic_add(total + to, received, mask=wins, sem='relaxed')
         else:
             tl.store(winners + at, tl.full([BLOCK], 0, tl.int64) + index, mask=wins)

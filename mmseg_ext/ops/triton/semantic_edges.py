@@ -16,7 +16,7 @@ def _kernel(labels, edges, ignored, height, width, BLOCK: tl.constexpr):
     x = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = x < width
     at = row * width + x
-    # Comparisons in 64 bits: ignored may be a number that is none of the labels' type.
+    # Comparisons in 64 bits: ignored may be a number that the type of the labels cannot hold.
     here = tl.load(labels + at, mask=inside, other=0).to(tl.int64)
     edge = tl.full([BLOCK], 0, tl.int1)
     for down in tl.static_range(-1, 2):
