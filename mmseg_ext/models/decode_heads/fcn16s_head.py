@@ -20,10 +20,10 @@ class FCN16sHead(BaseDecodeHead):
 
     Shapes: N images of H x W pixels, C classes, D channels of conv4 and pool5.
 
-    Source: Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation",
-    CVPR 2015, Sec. 4.1 to 4.3. Different here, as in the reimplementation in MatConvNet with which
-    the region paper compares: fc6 is padded by 3 and pooling rounds up, so that the first positions
-    of both maps begin at pixel 0, where FCN's paper pads the image by 100 pixels and crops every map
+    Source: Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR
+    2015, Sec. 4.1 to 4.3. Different here, as in the reimplementation in MatConvNet with which the
+    region paper compares: fc6 is padded by 3 and pooling rounds up, so that the first positions of
+    both maps begin at pixel 0, where FCN's paper pads the image by 100 pixels and crops every map
     by an offset. That reimplementation does not learn the upsampling. Ours: where pool4 has an odd
     size, the end of the upsampled scores is cut off; the network is trained at once, where the
     paper first trains without pool4. The last, fixed bilinear upsampling to pixels is that of every

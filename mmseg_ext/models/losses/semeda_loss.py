@@ -35,8 +35,8 @@ class SEMEDALoss(PixelLoss):
     last layer). Ignored pixels are 0 in both maps.
 
     Args:
-        num_classes (int, optional): C, channels of the logits. Defaults to None: as in the head, which
-            ``SemanticEdgeNetHook`` or the first call asks.
+        num_classes (int, optional): C, channels of the logits. Defaults to None: the number of
+            the head, which ``SemanticEdgeNetHook`` or the first call looks up.
         layer_weights (Sequence[float]): lambda, one for each layer. Defaults to (2, 4, 0), the
             paper's best on VOC; on Cityscapes it is (4, 2, 0).
         norm (str): ``'mean'`` over channels and valid pixels of the batch (default), or

@@ -70,7 +70,7 @@ def test_vggs_maps_of_any_image_give_a_cell_for_each_16_pixels(height, width):
 
 @pytest.mark.parametrize('height, width', [(96, 128), (70, 100)])
 def test_the_scores_are_the_sum_that_loops_compute(height, width):
-    """The positions of pool4 begin where the positions of pool5 do; the end of an odd one is cut off."""
+    """Positions of pool4 and pool5 begin at the same pixel; the end of an odd map is cut off."""
     head = make_head()
     conv4, pool5 = some_maps(height, width)
     fc7 = head.classifier(pool5)[0].detach().numpy()
