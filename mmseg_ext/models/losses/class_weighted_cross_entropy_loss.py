@@ -8,6 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_ext.ops.grouped_cross_entropy import grouped_nll
+from mmseg_ext.tools import tool_command
 
 
 @MODELS.register_module()
@@ -61,9 +62,9 @@ class ClassWeightedCrossEntropyLoss(nn.Module):
             class_weight = get_class_weight(class_weight)
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"There is no file of class weights '{class_weight}'; make it by: python "
-                'tools/class_frequencies.py CONFIG --ignored drop --only inverse_frequency '
-                f'--out {class_weight}') from None
+                f"There is no file of class weights '{class_weight}'; make it by: "
+                + tool_command('class_frequencies.py', 'CONFIG', '--ignored', 'drop', '--only',
+                               'inverse_frequency', '--out', class_weight)) from None
         self.register_buffer(
             'class_weight',
             None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32),
