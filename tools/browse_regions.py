@@ -26,7 +26,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
 
     Returns:
         argparse.Namespace: The values.
@@ -99,7 +99,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     """Draw the pictures.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
     """
     args = parse_args(argv)
     set_random_seed(0)  # the same pictures each time

@@ -25,7 +25,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
 
     Returns:
         argparse.Namespace: The values.
@@ -97,7 +97,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     """Count, print, write.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
     """
     args = parse_args(argv)
     with launch.errors_as_sentences():

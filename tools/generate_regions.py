@@ -6,7 +6,7 @@ they are made:
     python tools/generate_regions.py CONFIG --workers 8
 
 There is one .npz per image with the regions in three colour spaces (RGB, HSV, Lab). Files that
-are there, complete and made with the same settings stay as they are, so the command can be
+exist, are complete and were made with the same settings stay as they are, so the command can be
 stopped and run again.
 """
 import argparse
@@ -28,7 +28,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
 
     Returns:
         argparse.Namespace: The values.
@@ -39,7 +39,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         '--splits',
         nargs='+',
-        help="the sets of '{SPLIT}_dataloader' (default: those of train, val and test there are)")
+        help="the sets of '{SPLIT}_dataloader' (default: train, val and test, if they are there)")
     parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
     args = parser.parse_args(argv)
     if args.workers < 1:
@@ -73,7 +73,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     """Make the files.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
     """
     args = parse_args(argv)
     with launch.errors_as_sentences():

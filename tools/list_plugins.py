@@ -57,7 +57,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
 
     Returns:
         argparse.Namespace: The values.
@@ -189,7 +189,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     """Print the plugins, a table for each registry.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
     """
     args = parse_args(argv)
     cases = {name: case for path in sorted(RESULTS.glob(f'*_{args.device}.json'))

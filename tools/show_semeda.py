@@ -1,4 +1,4 @@
-"""Draw what SEMEDA is about: the entropy of predictions and their embeddings in the edge network.
+"""Draw the entropy of predictions and their embeddings in SEMEDA's edge network.
 
     python tools/show_semeda.py CONFIG CHECKPOINT --against BASELINE_CONFIG:BASELINE_CHECKPOINT
 
@@ -45,7 +45,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
 
     Returns:
         argparse.Namespace: The values; ``models`` are pairs of config and checkpoint.
@@ -129,7 +129,7 @@ def load_model(config: str, checkpoint: str, name: str, cfg_options: Optional[di
 
 
 def find_edge_net(model: Model, path: Optional[str]) -> Optional[SemanticEdgeNet]:
-    """Read the edge network from a file: the given one, or that of the model's loss.
+    """Read the edge network from the given file, or find the network of the model's loss.
 
     Args:
         model (Model): The model.
@@ -138,7 +138,7 @@ def find_edge_net(model: Model, path: Optional[str]) -> Optional[SemanticEdgeNet
             ``SemanticEdgeNetHook`` wrote.
 
     Returns:
-        SemanticEdgeNet or None: The network; None, with a message, if there is none.
+        SemanticEdgeNet or None: The network; None, with a message, if it is not found.
     """
     losses = [loss for loss, _ in losses_of(model.network)]
     if path is None:
@@ -192,7 +192,7 @@ def draw_image(models: Sequence[Model], edge_net: Optional[SemanticEdgeNet], ind
     """Write the pictures of an image.
 
     Args:
-        models (Sequence[Model]): The models; the embeddings are those of the first.
+        models (Sequence[Model]): The models; the embeddings are of the first.
         edge_net (SemanticEdgeNet, optional): The edge network.
         index (int): Number of the image.
         out_dir (str): Folder of the pictures.
@@ -222,7 +222,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     """Draw the pictures.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
     """
     args = parse_args(argv)
     with launch.errors_as_sentences():

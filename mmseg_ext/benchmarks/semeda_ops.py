@@ -48,7 +48,7 @@ def register_features_case(shape: Tuple[int, int, int, int], depth: int) -> None
     def features_case(device: str, small: bool = False) -> Case:
         """Features of a label map, by look-up in the weights and by convolution of its one-hot map.
 
-        Of the same network; nothing needs a gradient, as for the ground truth in ``SEMEDALoss``.
+        Both of one network. No gradient is needed, as for the ground truth in ``SEMEDALoss``.
         """
         return _features_case(SMALL if small else shape, depth, device)
 

@@ -82,7 +82,7 @@ def dataset_of(cfg: Config, split: str) -> ConfigDict:
 
     Args:
         cfg (Config): The config.
-        split (str): Which data set: that of ``{split}_dataloader``.
+        split (str): Which one: ``'train'`` for the data set of ``train_dataloader`` and so on.
 
     Returns:
         ConfigDict: Config of the data set, a part of ``cfg``.
@@ -137,7 +137,7 @@ def check_checkpoint(path: str) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Make the runner of a config, on whatever devices there are.
+    """Make the runner of a config, on GPUs or on CPU cores.
 
     Args:
         cfg (Config): A config from :func:`load_config`.
@@ -262,7 +262,7 @@ def errors_as_sentences() -> Iterator[None]:
             raise
         raise SystemExit(f'error: {sentence}') from None
     except AssertionError as error:
-        # All that mmseg's own data sets, such as VOC's, say where the data are not there.
+        # mmseg's own data sets, such as VOC, say no more than this if the data are missing.
         missing = re.match(r'Failed to load `ann_file` (.+)', str(error))
         if missing is None:
             raise
