@@ -22,9 +22,11 @@ train: setup
 	@echo "picture:    $$(ls $(WORK_DIR)/vis_data/vis_image/*.png | head -n 1)" \
 	    "(input, truth, s_1 to s_6; more beside it)"
 
-# Files are the unit: what a file's tests share is made once.
+# Files are the unit: what a file's tests share is made once. One thread each: with more, the threads
+# of two processes wait for each other, and the suite takes nearly twice as long on two cores.
 test: setup
-	@$(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) -m pytest -q -n auto --maxprocesses 4 \
+	    --dist loadfile $(ARGS)
 
 # The CUDA kernels in Triton's interpreter, which needs no GPU. Triton goes beside .venv, not into it:
 # it is none of the pinned packages.

@@ -6,9 +6,9 @@ University of Wisconsin-Madison, offers it) and:
     python tools/convert_helen.py SmithCVPR2013_dataset_resized data/helen --workers 8
 
 A pixel gets the label 0..10 whose map is the highest there, the lowest label among equals. The
-images of exemplars.txt become the split train, the images of tuning.txt test/tuning and the images
-of testing.txt test/testing. Files that exist are complete and stay as they are, so the command can be
-stopped and run again.
+images of exemplars.txt become the split train, of tuning.txt test/tuning, and of testing.txt
+test/testing. Files that exist are complete and stay as they are, so the command can be stopped and
+run again.
 """
 import argparse
 import os

@@ -1,3 +1,6 @@
+# Reproduces: Bootstrapping, Table 1 (PASCAL VOC 2012 val): 101 layers, 1/16, kernel 3, dilation 6
+# Paper: 70.93 mIoU
+# Here: not run
 _base_ = './fcrn-k5d12_r101-d8_1xb16-204e_voc12aug-504x504.py'
 model = dict(
     backbone=dict(output_stride=16),

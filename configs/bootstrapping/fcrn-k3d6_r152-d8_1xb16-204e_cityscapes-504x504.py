@@ -1,2 +1,5 @@
+# Reproduces: Bootstrapping, Table 3 (Cityscapes val): 152 layers, 1/8, kernel 3, dilation 6
+# Paper: 69.69 mIoU
+# Here: not run
 _base_ = './fcrn-k5d12_r152-d8_1xb16-204e_cityscapes-504x504.py'
 model = dict(decode_head=dict(kernel_size=3, dilation=6))

@@ -1,3 +1,6 @@
+# Reproduces: Bootstrapping, Table 1 (PASCAL VOC 2012 val): 50 layers, 1/8, kernel 5, dilation 12
+# Paper: 71.10 mIoU
+# Here: not run
 _base_ = [
     '../_base_/models/fcrn_r50-d8.py', '../_base_/datasets/voc12_aug_504x504.py',
     '../_base_/schedules/schedule_fcrn_204e.py', '../_base_/runtime/default_runtime.py'

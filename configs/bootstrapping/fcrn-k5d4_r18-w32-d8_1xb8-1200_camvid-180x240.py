@@ -1,4 +1,7 @@
-# CPU-sized: half of ResNet-18's width, half of CamVid's resolution, random weights. Every pixel
+# Small version of: bootstrapping/fcrn-k5d12_r152-d8_1xb16-204e_cityscapes-504x504.py
+# Paper: not given
+# Here: 50.8 mIoU on val; one run, 33 minutes on one thread
+# On CamVid: half of ResNet-18's width, half of CamVid's resolution, random weights. Every pixel
 # counts: the loss is at full resolution, not on the stride-8 grid.
 _base_ = [
     '../_base_/models/fcrn_r50-d8.py', '../_base_/datasets/camvid_180x240.py',

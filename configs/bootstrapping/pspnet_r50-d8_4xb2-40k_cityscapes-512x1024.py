@@ -1,3 +1,5 @@
-# mmseg's own config, with our plugins in reach.
+# Ours: mmseg's PSPNet as mmseg trains it, with which its hard pixels and SEMEDA are compared
+# Paper: not given
+# Here: not run
 _base_ = 'mmseg::pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024.py'
 custom_imports = dict(imports=['mmseg_ext'], allow_failed_imports=False)

@@ -1,3 +1,6 @@
+# Reproduces: LRN, Tables 3 and 4 (SUN RGB-D test): LRN
+# Paper: 46.8 class accuracy, 33.1 mIoU
+# Here: not run
 _base_ = [
     '../_base_/models/lrn_vgg16bn.py', '../_base_/datasets/sunrgbd.py',
     '../_base_/class_weights/sunrgbd_segnet_published.json',

@@ -1,4 +1,6 @@
-# Table 1, LRN on the VOC 2012 test list: 64.2 mIoU in the paper; not run here.
+# Reproduces: LRN, Table 1 (PASCAL VOC 2012 test): LRN
+# Paper: 64.2 mIoU
+# Here: not run
 _base_ = [
     '../_base_/models/lrn_vgg16bn.py', '../_base_/datasets/voc12_trainval_320x320.py',
     '../_base_/schedules/schedule_lrn_80k.py', '../_base_/runtime/default_runtime.py'

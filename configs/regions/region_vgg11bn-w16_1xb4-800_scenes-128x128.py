@@ -1,4 +1,8 @@
-# CPU-sized: under four minutes, no files. The map of conv4 has stride 8, which suits small images.
+# Small version of: regions/region_vgg16_1xb10-30e_siftflow-600.py
+# Paper: not given
+# Here: run; under four minutes, no numbers are kept
+# On drawn street scenes: no files are needed. The map of conv4 has stride 8, which suits small
+# images.
 _base_ = [
     '../_base_/models/region_vgg16.py', '../_base_/datasets/regions_scenes.py',
     '../_base_/schedules/schedule_adamw_800.py', '../_base_/runtime/default_runtime.py'

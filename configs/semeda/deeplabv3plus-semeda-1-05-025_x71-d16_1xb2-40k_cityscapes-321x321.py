@@ -1,4 +1,6 @@
-# Table 1: 76.3 mIoU in the paper.
+# Reproduces: SEMEDA, Table 1 (Cityscapes val): DeepLab v3+, Xception-71, SEMEDA 1, 0.5, 0.25
+# Paper: 76.3 mIoU
+# Here: not run
 _base_ = './deeplabv3plus_x71-d16_1xb2-40k_cityscapes-321x321.py'
 model = dict(
     decode_head=dict(loss_decode=[

@@ -1,4 +1,6 @@
-# Table 1: 78.6 mIoU in the paper.
+# Reproduces: SEMEDA, Table 1 (PASCAL VOC 2012 val): DeepLab v3+, Xception-71, SEMEDA 4, 2, 0
+# Paper: 78.6 mIoU
+# Here: not run
 _base_ = './deeplabv3plus_x71-d16_1xb4-40k_voc12aug-321x321.py'
 model = dict(
     decode_head=dict(loss_decode=[

@@ -1,4 +1,9 @@
-# CPU-sized, cross entropy alone: what the two others are compared with.
+# Small version of: semeda/deeplabv3plus_x71-d16_1xb2-40k_cityscapes-321x321.py
+# Paper: not given
+# Here: 45.2 +- 0.8 mIoU on val; three runs, 9 to 17 minutes each on one thread, cross entropy
+#   divided by all pixels
+# On CamVid: half of ResNet-18, random weights. Cross entropy alone, with which the Sobel and SEMEDA
+# configs are compared.
 _base_ = [
     '../_base_/models/deeplabv3plus_r18-w32-d16.py', '../_base_/datasets/camvid_180x240.py',
     '../_base_/schedules/schedule_adamw_800.py', '../_base_/runtime/default_runtime.py'

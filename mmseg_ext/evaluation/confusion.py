@@ -32,21 +32,29 @@ def valid_pixels(pred: Tensor, label: Tensor, num_classes: int,
     Returns:
         tuple[Tensor, Tensor]: Their predicted and their true classes, both (P,) int64.
     """
+    check_label_maps(pred, label, num_classes, ignore_index)
+    valid = label != ignore_index
+    return pred[valid].long(), label[valid].long()
+
+
+def check_label_maps(pred: Tensor, label: Tensor, num_classes: int, ignore_index: int) -> None:
+    """Refuse maps of two sizes, and values at valid pixels that are no class.
+
+    Args and errors as ``confusion_matrix``.
+    """
     if pred.shape != label.shape:
         raise ValueError(
             f'A prediction has the shape {tuple(pred.shape)}, its label map {tuple(label.shape)}, '
             'but they must be equal: put LoadAnnotations behind Resize in the test pipeline, so '
             'that the label map keeps the size of the file.')
     valid = label != ignore_index
-    pred, label = pred[valid].long(), label[valid].long()
     for values, what, advice in (
         (pred, 'A prediction', 'the num_classes of the model'),
         (label, 'A label map', f'the classes of the data set (ignored: {ignore_index})')):
-        wrong = values[(values < 0) | (values >= num_classes)]
-        if wrong.numel():
-            raise ValueError(f'{what} holds the value {wrong[0]}, but classes are 0 to '
+        wrong = valid & ((values < 0) | (values >= num_classes))
+        if wrong.any():
+            raise ValueError(f'{what} holds the value {values[wrong][0]}, but classes are 0 to '
                              f'{num_classes - 1}: check {advice}.')
-    return pred, label
 
 
 def per_cent(value: Tensor) -> float:

@@ -1,21 +1,21 @@
-from typing import Dict, List, Sequence
+from typing import Dict, List
 
 import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
 from .confusion import confusion_matrix, per_cent
+from .label_map_metric import LabelMapMetric
 
 # MATLAB's eps, with which the published code guards its denominators
 EPS = float(np.finfo(np.float64).eps)
 
 
 @METRICS.register_module()
-class EMeasureMetric(BaseMetric):
+class EMeasureMetric(LabelMapMetric):
     """Enhanced-alignment measure of each class's binary map: mean over images, then classes.
 
     The third measure of SEMEDA's Tables 2 and 3, after mIoU and F1. It compares the map of a class
@@ -56,28 +56,12 @@ class EMeasureMetric(BaseMetric):
                  count_false_alarms: bool = False,
                  ignore_index: int = 255,
                  **kwargs) -> None:
-        super().__init__(**kwargs)
+        super().__init__(ignore_index, **kwargs)
         self.count_false_alarms = count_false_alarms
-        self.ignore_index = ignore_index
 
-    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Measure a batch.
-
-        Args:
-            data_batch (dict): Unused; part of mmengine's interface.
-            data_samples (Sequence[dict]): Predictions with ``pred_sem_seg`` and ``gt_sem_seg``,
-                (1, H, W) each.
-
-        Raises:
-            ValueError: If prediction and label map differ in size, or hold a value that is no
-                class.
-        """
-        num_classes = len(self.dataset_meta['classes'])
-        for sample in data_samples:
-            self.results.append(
-                self.calculate(sample['pred_sem_seg']['data'].squeeze(0),
-                               sample['gt_sem_seg']['data'].squeeze(0), num_classes,
-                               self.ignore_index, self.count_false_alarms))
+    def measure(self, pred: Tensor, label: Tensor, num_classes: int) -> Tensor:
+        """Measure one image, see :meth:`calculate`."""
+        return self.calculate(pred, label, num_classes, self.ignore_index, self.count_false_alarms)
 
     @staticmethod
     def calculate(pred: Tensor,

@@ -1,17 +1,17 @@
 from typing import Dict, List, Mapping, Optional, Sequence
 
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
 from .confusion import confusion_matrix, per_cent
+from .label_map_metric import LabelMapMetric
 
 
 @METRICS.register_module()
-class F1Metric(BaseMetric):
+class F1Metric(LabelMapMetric):
     """F1 of every class, its mean, and F1 of groups of classes taken as one.
 
     The second measure of SEMEDA's Tables 2 and 3, and that of the parts of a face in its Table 6.
@@ -49,28 +49,12 @@ class F1Metric(BaseMetric):
                  groups: Optional[Mapping[str, Sequence[int]]] = None,
                  ignore_index: int = 255,
                  **kwargs) -> None:
-        super().__init__(**kwargs)
+        super().__init__(ignore_index, **kwargs)
         self.groups = {name: _labels(name, labels) for name, labels in (groups or {}).items()}
-        self.ignore_index = ignore_index
 
-    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count a batch.
-
-        Args:
-            data_batch (dict): Unused; part of mmengine's interface.
-            data_samples (Sequence[dict]): Predictions with ``pred_sem_seg`` and ``gt_sem_seg``,
-                (1, H, W) each.
-
-        Raises:
-            ValueError: If prediction and label map differ in size, or they or a group hold a value
-                that is no class.
-        """
-        num_classes = len(self.dataset_meta['classes'])
-        for sample in data_samples:
-            self.results.append(
-                self.calculate(sample['pred_sem_seg']['data'].squeeze(0),
-                               sample['gt_sem_seg']['data'].squeeze(0), num_classes, self.groups,
-                               self.ignore_index))
+    def measure(self, pred: Tensor, label: Tensor, num_classes: int) -> Tensor:
+        """Count one image, see :meth:`calculate`."""
+        return self.calculate(pred, label, num_classes, self.groups, self.ignore_index)
 
     @staticmethod
     def calculate(pred: Tensor,

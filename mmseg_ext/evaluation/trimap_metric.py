@@ -3,17 +3,19 @@ from typing import Dict, List, Sequence
 import cv2
 import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
+from .confusion import check_label_maps, per_cent
+from .label_map_metric import LabelMapMetric
+
 NEIGHBOURS = np.ones((3, 3), dtype=np.uint8)
 
 
 @METRICS.register_module()
-class TrimapMetric(BaseMetric):
+class TrimapMetric(LabelMapMetric):
     """mIoU, class and pixel accuracy near boundaries of the ground truth and away from them.
 
     The region paper (Caesar et al., ECCV 2016, Table 3) reports class accuracy within 4 pixels of
@@ -60,7 +62,7 @@ class TrimapMetric(BaseMetric):
                  boundary_to_ignored: bool = False,
                  ignore_index: int = 255,
                  **kwargs) -> None:
-        super().__init__(**kwargs)
+        super().__init__(ignore_index, **kwargs)
         try:
             self.widths = [int(width) for width in widths]
             valid = self.widths == list(widths) and self.widths[0] >= 0
@@ -70,26 +72,11 @@ class TrimapMetric(BaseMetric):
             raise ValueError('widths must be rising integers, 0 or more, such as (0, 1, 3, 10), '
                              f'but {widths!r} was given.')
         self.boundary_to_ignored = boundary_to_ignored
-        self.ignore_index = ignore_index
 
-    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count a batch.
-
-        Args:
-            data_batch (dict): Unused; part of mmengine's interface.
-            data_samples (Sequence[dict]): Predictions with ``pred_sem_seg`` and ``gt_sem_seg``,
-                (1, H, W) each.
-
-        Raises:
-            ValueError: If prediction and label map differ in size, or hold a value that is no
-                class.
-        """
-        num_classes = len(self.dataset_meta['classes'])
-        for sample in data_samples:
-            self.results.append(
-                self.calculate(sample['pred_sem_seg']['data'].squeeze(0),
-                               sample['gt_sem_seg']['data'].squeeze(0), self.widths, num_classes,
-                               self.ignore_index, self.boundary_to_ignored))
+    def measure(self, pred: Tensor, label: Tensor, num_classes: int) -> Tensor:
+        """Count one image, see :meth:`calculate`."""
+        return self.calculate(pred, label, self.widths, num_classes, self.ignore_index,
+                              self.boundary_to_ignored)
 
     @staticmethod
     def calculate(pred: Tensor,
@@ -119,16 +106,11 @@ class TrimapMetric(BaseMetric):
         Raises:
             ValueError: If the sizes differ, or a value is no class.
         """
-        if pred.shape != label.shape:
-            raise ValueError(
-                f'A prediction has the shape {tuple(pred.shape)}, its label map '
-                f'{tuple(label.shape)}, but they must be equal: put LoadAnnotations behind Resize '
-                'in the test pipeline, so that the label map keeps the size of the file.')
-        pred, label = pred.cpu().numpy(), label.cpu().numpy()
-        valid = label != ignore_index
-        pred = _classes(pred, valid, num_classes, 'A prediction', 'the num_classes of the model')
-        label = _classes(label, valid, num_classes, 'A label map',
-                         f'the classes of the data set (ignored: {ignore_index})')
+        check_label_maps(pred, label, num_classes, ignore_index)
+        valid = (label != ignore_index).cpu().numpy()
+        # 16 bits, as OpenCV takes no more
+        pred, label = (np.where(valid, x.cpu().numpy(), 0).astype(np.uint16)
+                       for x in (pred, label))
         boundary = _boundary(label, valid, boundary_to_ignored)
         # exact: the transforms with a mask of 3 or 5 are wrong by up to a few per cent
         distance = cv2.distanceTransform(
@@ -166,16 +148,6 @@ class TrimapMetric(BaseMetric):
         return metrics
 
 
-def _classes(values: np.ndarray, valid: np.ndarray, num_classes: int, what: str,
-             advice: str) -> np.ndarray:
-    """The map as uint16, 0 where it does not count; raises if another value is no class."""
-    wrong = valid & ((values < 0) | (values >= num_classes))
-    if wrong.any():
-        raise ValueError(f'{what} holds the value {values[wrong][0]}, but classes are 0 to '
-                         f'{num_classes - 1}: check {advice}.')
-    return np.where(valid, values, 0).astype(np.uint16)
-
-
 def _boundary(label: np.ndarray, valid: np.ndarray, boundary_to_ignored: bool) -> np.ndarray:
     """Mask of the valid pixels among whose neighbours is another label, (H, W) bool.
 
@@ -192,4 +164,4 @@ def _means(counts: Tensor) -> List[float]:
     """mIoU, mAcc and aAcc in per cent of (3, C) counts; classes without true pixels left out."""
     hits, taken, true = counts[:, counts[2] > 0].double()
     values = (hits / (taken + true - hits)).mean(), (hits / true).mean(), hits.sum() / true.sum()
-    return [round(100 * float(value), 2) for value in values]
+    return [per_cent(value) for value in values]

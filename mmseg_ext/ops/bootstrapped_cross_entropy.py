@@ -1,5 +1,5 @@
 """Cross entropy of the hard pixels only (Eq. 1 of the bootstrapping paper)."""
-from typing import Callable, List, NamedTuple, Optional, Tuple, Union
+from typing import List, NamedTuple, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -8,8 +8,14 @@ from torch import Tensor
 from mmseg_ext.compat import is_compiling
 
 from . import library
-from .checks import check_ignore_index, check_tensors
+from .checks import (
+    check_class_weight,
+    check_ignore_index,
+    check_labels,
+    check_logits_and_labels,
+)
 from .hard_pixel_mask import check_min_kept, keep_hard
+from .library import accumulation_dtype, empty_gradient
 
 NORMALIZATIONS = ('kept', 'valid', 'numel')
 
@@ -78,10 +84,9 @@ def bootstrapped_cross_entropy(logits: Tensor,
         >>> bootstrapped_cross_entropy(logits, labels, thresh=0.6, min_kept=512).backward()
     """
     class_weight = _check(logits, labels, thresh, min_kept, class_weight, normalization)
-    min_kept, ignore_index = check_min_kept(min_kept), check_ignore_index(ignore_index)
-    which = library.choose(implementation, logits)
-    sums, kept, num_kept, num_valid = _implementation(which, logits.device)(
-        logits, labels.long(), class_weight, thresh, min_kept, per_image, ignore_index)
+    sums, kept, num_kept, num_valid = OP(
+        logits, labels.long(), class_weight, thresh, check_min_kept(min_kept), per_image,
+        check_ignore_index(ignore_index), implementation=implementation)
     scale = normalizers(labels, num_kept, num_valid, per_image, normalization)
     return (sums * scale.to(sums.dtype)).sum()
 
@@ -102,11 +107,10 @@ def select_hard_pixels(logits: Tensor,
         which a loss of image n that is summed over its kept pixels has to be multiplied.
     """
     _check(logits, labels, thresh, min_kept, None, normalization)
-    min_kept, ignore_index = check_min_kept(min_kept), check_ignore_index(ignore_index)
-    which = library.choose(implementation, logits)
     with torch.no_grad():
-        _, kept, num_kept, num_valid = _implementation(which, logits.device)(
-            logits, labels.long(), None, thresh, min_kept, per_image, ignore_index)
+        _, kept, num_kept, num_valid = OP(
+            logits, labels.long(), None, thresh, check_min_kept(min_kept), per_image,
+            check_ignore_index(ignore_index), implementation=implementation)
         return HardPixels(kept, normalizers(labels, num_kept, num_valid, per_image, normalization))
 
 
@@ -127,20 +131,12 @@ def check_options(thresh: Optional[float], min_kept: Optional[int], normalizatio
 def _check(logits, labels, thresh, min_kept, class_weight, normalization) -> Optional[Tensor]:
     """Refuse what makes no sense; give the class weights as a tensor."""
     check_options(thresh, min_kept, normalization)
-    check_tensors(logits=logits, labels=labels)
-    if logits.ndim != 4 or labels.shape != (logits.size(0), *logits.shape[2:]):
-        raise ValueError('logits must be (N, C, H, W) and labels (N, H, W) with the same N, H and '
-                         f'W, got {tuple(logits.shape)} and {tuple(labels.shape)}.')
-    if not logits.is_floating_point() or labels.is_floating_point() or labels.dtype.is_complex:
-        raise ValueError('logits must be floating-point and labels integer tensors, got '
-                         f'{logits.dtype} and {labels.dtype}.')
+    check_logits_and_labels(logits, labels)
     if class_weight is None:
         return None
     class_weight = _brought_to(
         logits.device, torch.as_tensor(class_weight, dtype=accumulation_dtype(logits)))
-    if class_weight.shape != (logits.size(1), ):
-        raise ValueError(f'class_weight must have one number for each of the {logits.size(1)} '
-                         f'classes, got shape {tuple(class_weight.shape)}.')
+    check_class_weight(class_weight, logits.size(1))
     return class_weight
 
 
@@ -149,12 +145,6 @@ def _brought_to(device: torch.device, tensor: Tensor) -> Tensor:
     if device.type == 'cuda' and tensor.device.type == 'cpu' and not is_compiling():
         tensor = tensor.pin_memory()  # from other memory the copy would be waited for
     return tensor.to(device, non_blocking=True).contiguous()
-
-
-def accumulation_dtype(logits: Tensor) -> torch.dtype:
-    """Type in which losses are computed and summed: float32 or, for float64, float64."""
-    # not promote_types, which stops the compiler of torch 2.1
-    return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
 def normalizers(labels: Tensor, num_kept: Tensor, num_valid: Tensor, per_image: bool,
@@ -173,27 +163,19 @@ def normalizers(labels: Tensor, num_kept: Tensor, num_valid: Tensor, per_image: 
     return torch.where(count > 0, count, torch.inf).reciprocal()
 
 
-# ---------------------------------------------------------------- the implementations
-#
-# Each takes (logits, labels, class_weight, thresh, min_kept, per_image, ignore_index) and gives,
-# for each image, the weighted sum of the kept pixels' losses, (N,); the kept pixels, (N, H, W)
-# bool; and for each image the number of kept and of valid pixels, (N,) int64.
-
-Selected = Tuple[Tensor, Tensor, Tensor, Tensor]
-
-
 def reference(logits: Tensor, labels: Tensor, class_weight: Optional[Tensor],
               thresh: Optional[float], min_kept: Optional[int], per_image: bool,
-              ignore_index: int) -> Selected:
-    """Plain PyTorch, with its autograd: what the kernels are compared with."""
+              ignore_index: int) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Plain PyTorch, with its autograd: what the kernels are compared with.
+
+    Returns:
+        tuple[Tensor]: For each image the weighted sum of the kept pixels' losses, (N,); the kept
+        pixels, (N, H, W) bool; for each image the number of kept and of valid pixels, (N,) int64.
+    """
     valid = labels != ignore_index
     # else a NaN at an ignored pixel would come back as its gradient
     logits = logits.to(accumulation_dtype(logits)).masked_fill(~valid[:, None], 0)
-    try:
-        losses = F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction='none')
-    except IndexError:  # on a CPU; a GPU says no more than that an assertion failed
-        wrong = valid & ((labels < 0) | (labels >= logits.size(1)))
-        raise ValueError(wrong_label(labels[wrong][0], logits.size(1), ignore_index)) from None
+    losses = cross_entropy(logits, labels, None, ignore_index, 'none')
     target = labels.where(valid, labels.new_zeros(()))
     over = None
     if thresh is not None:
@@ -206,68 +188,53 @@ def reference(logits: Tensor, labels: Tensor, class_weight: Optional[Tensor],
     return sums, kept, kept.flatten(1).sum(dim=1), valid.flatten(1).sum(dim=1)
 
 
-class _Fused(torch.autograd.Function):
-    """Autograd over a pair of kernels, forward and backward."""
+def cross_entropy(logits: Tensor, labels: Tensor, class_weight: Optional[Tensor],
+                  ignore_index: int, reduction: str) -> Tensor:
+    """PyTorch's cross entropy of pixels, in float32 at least, with a sentence for a wrong label.
 
-    @staticmethod
-    def forward(ctx, kernels, logits, labels, class_weight, *options):
-        with torch._C._AutoDispatchBelowAutograd():
-            sums, kept, num_kept, num_valid = kernels[0](logits, labels, class_weight, *options)
-        ctx.kernels = kernels
-        ctx.save_for_backward(logits, labels, class_weight, kept)
-        ctx.mark_non_differentiable(kept, num_kept, num_valid)
-        return sums, kept, num_kept, num_valid
+    Args:
+        logits (Tensor): (N, C, H, W).
+        labels (Tensor): Integers, (N, H, W).
+        class_weight (Tensor, optional): (C,).
+        ignore_index (int): Label of the pixels that do not count.
+        reduction (str): ``'none'`` or ``'sum'``.
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient, *unused):
-        return (None, ctx.kernels[1](gradient, *ctx.saved_tensors)) + (None, ) * 6
+    Returns:
+        Tensor: (N, H, W) or a scalar; float32 for half precision.
 
-
-def _implementation(which: str, device: torch.device) -> Callable[..., Selected]:
-    if which == 'reference':
-        return reference
-    if which == 'triton' and device.type == 'cpu':  # its interpreter, which no device stands for
-        from .triton import bootstrapped_cross_entropy as kernels
-        return lambda *args: _Fused.apply((kernels.forward, kernels.backward), *args)
-    return torch.ops.mmseg_ext.bootstrapped_cross_entropy
-
-
-def wrong_label(label: Union[int, Tensor], classes: int, ignore_index: int) -> str:
-    """Say that a label is no class (``csrc`` says the same)."""
-    return (f'labels hold {int(label)}, which is neither one of the {classes} classes, 0 to '
-            f'{classes - 1}, nor ignore_index, {ignore_index}.')
+    Raises:
+        ValueError: If there is not one weight for each class or, on a CPU, a label is neither a
+            class nor ``ignore_index`` (a GPU asserts).
+    """
+    logits = logits.to(accumulation_dtype(logits))
+    if class_weight is not None:
+        check_class_weight(class_weight, logits.size(1))
+        class_weight = class_weight.to(logits.dtype)
+    try:
+        return F.cross_entropy(logits, labels.long(), class_weight, ignore_index=ignore_index,
+                               reduction=reduction)
+    except IndexError:  # the loss has looked at the labels already, and found one
+        check_labels(labels, labels != ignore_index, logits.size(1), ignore_index)
+        raise
 
 
-def empty_gradient(logits: Tensor) -> Tensor:
-    """Make room for a gradient: channels last where the logits are, else contiguous."""
-    channels_last = not logits.is_contiguous() and logits.is_contiguous(
-        memory_format=torch.channels_last)
-    return torch.empty_like(logits, memory_format=torch.channels_last if channels_last else
-                            torch.contiguous_format)
-
-
-def _fake_forward(logits, labels, *args):
+def _fake(logits, labels, *args):
     sums = logits.new_empty(logits.size(0), dtype=accumulation_dtype(logits))
     kept = labels.new_empty(labels.shape, dtype=torch.bool)
     counts = labels.new_empty(logits.size(0))
     return sums, kept, counts, torch.empty_like(counts)
 
 
-library.define(
-    'bootstrapped_cross_entropy',
-    '(Tensor logits, Tensor labels, Tensor? class_weight, float? thresh, int? min_kept, '
-    'bool per_image, int ignore_index) -> (Tensor, Tensor, Tensor, Tensor)',
-    fake=_fake_forward,
-    triton='bootstrapped_cross_entropy.forward')
-library.define(
-    'bootstrapped_cross_entropy_backward',
-    '(Tensor gradient, Tensor logits, Tensor labels, Tensor? class_weight, Tensor kept) -> Tensor',
-    fake=lambda gradient, logits, *args: empty_gradient(logits),
-    triton='bootstrapped_cross_entropy.backward')
-_OPS = torch.ops.mmseg_ext
-library.LIBRARY.impl(
-    'bootstrapped_cross_entropy',
-    lambda *args: _Fused.apply((_OPS.bootstrapped_cross_entropy,
-                                _OPS.bootstrapped_cross_entropy_backward), *args),
-    'Autograd')
+OP = library.Op(
+    'bootstrapped_cross_entropy(Tensor logits, Tensor labels, Tensor? class_weight, '
+    'float? thresh, int? min_kept, bool per_image, int ignore_index) '
+    '-> (Tensor, Tensor, Tensor, Tensor)',
+    _fake,
+    reference,
+    triton='bootstrapped_cross_entropy.forward',
+    backward=library.Op(
+        'bootstrapped_cross_entropy_backward(Tensor gradient, Tensor logits, Tensor labels, '
+        'Tensor? class_weight, Tensor kept) -> Tensor',
+        lambda gradient, logits, *args: empty_gradient(logits),
+        triton='bootstrapped_cross_entropy.backward'),
+    save=lambda args, results: (*args[:3], results[1]))

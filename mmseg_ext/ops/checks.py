@@ -1,8 +1,10 @@
 """What several ops ask of their arguments, and the sentences that refuse others."""
 from numbers import Integral
-from typing import Any, Sequence
+from typing import Any, Sequence, Tuple
 
 from torch import Tensor
+
+from mmseg_ext.compat import is_compiling
 
 #: The largest number of 64 bits, and the largest size: products of two sizes do not overflow.
 MOST, MOST_SIZE = (1 << 63) - 1, 1 << 31
@@ -62,6 +64,73 @@ def check_ignore_index(ignore_index: float) -> int:
         raise ValueError(f'ignore_index must be a whole number, got {ignore_index!r}; where every '
                          'pixel counts, give one that is not a label, such as -1.')
     return int(ignore_index)
+
+
+def check_logits_and_labels(logits: Tensor,
+                            labels: Tensor,
+                            names: Tuple[str, str] = ('logits', 'labels')) -> None:
+    """Refuse what is not a map of logits and one of labels that fit each other.
+
+    Args:
+        logits (Tensor): (N, C, H, W), floating-point.
+        labels (Tensor): (N, H, W), integers.
+        names (tuple[str, str]): What the caller calls them.
+
+    Raises:
+        ValueError: If so.
+    """
+    check_tensors(**dict(zip(names, (logits, labels))))
+    if logits.ndim != 4 or labels.shape != (logits.size(0), *logits.shape[2:]):
+        raise ValueError(
+            f'{names[0]} must be (N, C, H, W) and {names[1]} (N, H, W) with the same N, H and W, '
+            f'got {tuple(logits.shape)} and {tuple(labels.shape)}.')
+    if not logits.is_floating_point() or not is_integer(labels):
+        raise ValueError(f'{names[0]} must be floating-point and {names[1]} integer tensors, got '
+                         f'{logits.dtype} and {labels.dtype}.')
+
+
+def check_labels(labels: Tensor, valid: Tensor, classes: int, ignore_index: int) -> None:
+    """Refuse labels that are no class, on a CPU: on a GPU the answer would be waited for.
+
+    Args:
+        labels (Tensor): Integers of any shape.
+        valid (Tensor): Bool, same shape: those that are not ignored.
+        classes (int): C.
+        ignore_index (int): Label of the others, for the sentence.
+
+    Raises:
+        ValueError: If a valid label is not from 0 to C - 1.
+    """
+    if labels.device.type == 'cpu' and not is_compiling():
+        wrong = valid & ((labels < 0) | (labels >= classes))
+        if wrong.any():
+            refuse_label(labels[wrong][0], classes, ignore_index)
+
+
+def refuse_label(label: float, classes: int, ignore_index: int) -> None:
+    """Say that a label is no class (``csrc`` says the same).
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(
+        f'labels hold {int(label)}, which is neither one of the {classes} classes, 0 to '
+        f'{classes - 1}, nor ignore_index, {ignore_index}.')
+
+
+def check_class_weight(class_weight: Tensor, classes: int) -> None:
+    """Refuse class weights that are not one number for each class.
+
+    Args:
+        class_weight (Tensor): (C,).
+        classes (int): C.
+
+    Raises:
+        ValueError: If the shape is another one.
+    """
+    if class_weight.shape != (classes, ):
+        raise ValueError(f'class_weight must have one number for each of the {classes} classes, '
+                         f'got shape {tuple(class_weight.shape)}.')
 
 
 def check_size(name: str, size: Any) -> None:

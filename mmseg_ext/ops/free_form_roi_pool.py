@@ -69,7 +69,6 @@ def free_form_roi_pool(input: Tensor,
     """
     size, scale = _pair(output_size), _pair(spatial_scale)
     _check(input, rois, masks, size, scale, mode, bins)
-    which = library.choose(implementation, input)
     if mode == 'calvin' and masks is not None:
         whole = free_form_roi_pool(
             input, rois, None, size, scale, bins=bins, implementation=implementation)
@@ -80,19 +79,21 @@ def free_form_roi_pool(input: Tensor,
     height, width = input.shape[2:]
     rows = bin_ranges(rois[:, 2], rois[:, 4], size[0], height, scale[0], bins)
     columns = bin_ranges(rois[:, 1], rois[:, 3], size[1], width, scale[1], bins)
-    places = (rois[:, 0].long(), rows, columns, masks)
-    if which == 'cpp' or (which == 'triton' and input.is_cuda):
-        pooled = torch.ops.mmseg_ext.free_form_roi_pool(input, *places, bins == 'calvin')
-    elif which == 'triton':  # its interpreter, which the dispatcher does not know
-        from .triton import free_form_roi_pool as kernels
-        _check_images(places[0], len(input))
-        pooled = _FreeFormRoIPool.apply(
-            (kernels.forward, kernels.backward), input, *places, bins == 'calvin')
-    else:
-        _check_images(places[0], len(input))
-        index = reference_bin_index(*places, height, width, bins == 'calvin')
-        pooled = _bins_of(gather_max(_rows_of(input), *index, implementation=which), rows, columns)
+    pooled = OP(input, rois[:, 0].long(), rows, columns, masks, bins == 'calvin',
+                implementation=implementation)
     return pooled.relu() if bins == 'calvin' else pooled
+
+
+def reference(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor,
+              masks: Optional[Tensor], column_major: bool) -> Tensor:
+    """Plain PyTorch: ``gather_max`` over an index of all bins, (K, D, ph, pw)."""
+    _check_images(images, len(input))
+    count, channels, height, width = input.shape
+    index = reference_bin_index(images, rows, columns, masks, height, width, column_major)
+    source = input.permute(0, 2, 3, 1).reshape(count * height * width, channels)
+    bins = gather_max(source, *index, implementation='reference')
+    bins = bins.view(*rows.shape[1:], columns.size(2), channels)
+    return bins.permute(0, 3, 1, 2).contiguous()
 
 
 def _is_for_mmcv(input: Tensor, rois: Tensor, scale: Tuple[float, float], bins: str) -> bool:
@@ -187,18 +188,6 @@ def reference_bin_index(images: Tensor, rows: Tensor, columns: Tensor, masks: Op
     return torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]), indices
 
 
-def _rows_of(map: Tensor) -> Tensor:
-    """(N, D, h, w) -> (N * h * w, D), contiguous."""
-    count, channels, height, width = map.shape
-    return map.permute(0, 2, 3, 1).reshape(count * height * width, channels).contiguous()
-
-
-def _bins_of(pooled: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(K * ph * pw, D) -> (K, D, ph, pw), contiguous."""
-    bins = pooled.view(*rows.shape[1:], columns.size(2), pooled.size(1))
-    return bins.permute(0, 3, 1, 2).contiguous()
-
-
 def _index(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks: Optional[Tensor],
            column_major: bool) -> Tuple[Tensor, Tensor]:
     check_tensors(input=input, images=images, rows=rows, columns=columns)
@@ -222,56 +211,6 @@ def _pool_backward(gradient: Tensor, input: Tensor, output: Tensor, *places) -> 
     index = _index(input, *places)
     return torch.ops.mmseg_ext.gather_max_bins_backward(
         gradient.flatten(2).contiguous(), input.contiguous(), *index)
-
-
-class _FreeFormRoIPool(torch.autograd.Function):
-    """Autograd over a pair of kernels, forward and backward."""
-
-    @staticmethod
-    def forward(ctx, kernels, input, images, rows, columns, masks, column_major):
-        with torch._C._AutoDispatchBelowAutograd():
-            output = kernels[0](input, images, rows, columns, masks, column_major)
-        ctx.save_for_backward(input, output, images, rows, columns, masks)
-        ctx.backward_kernel, ctx.column_major = kernels[1], column_major
-        return output
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
-        result = ctx.backward_kernel(gradient, *ctx.saved_tensors, ctx.column_major)
-        return (None, result, *[None] * 5)
-
-
-library.LIBRARY.define(
-    'bin_index(Tensor images, Tensor rows, Tensor columns, Tensor? masks, int height, int width, '
-    'bool column_major) -> (Tensor, Tensor)')
-# gather_max from maps (N, D, h, w) to bins (K, D, bins), on the CPU
-library.LIBRARY.define(
-    'gather_max_bins(Tensor input, Tensor indptr, Tensor indices, int bins) -> Tensor')
-library.LIBRARY.define(
-    'gather_max_bins_backward(Tensor gradient, Tensor input, Tensor indptr, Tensor indices) -> '
-    'Tensor')
-# One op that includes the making of its index, whose size only the data tell: compilers see an
-# output of known shape.
-_PLACES = 'Tensor images, Tensor rows, Tensor columns, Tensor? masks, bool column_major'
-library.define(
-    'free_form_roi_pool', f'(Tensor input, {_PLACES}) -> Tensor',
-    fake=lambda input, images, rows, columns, *args: input.new_empty(
-        rows.size(1), input.size(1), rows.size(2), columns.size(2)),
-    triton='free_form_roi_pool.forward')
-library.define(
-    'free_form_roi_pool_backward',
-    f'(Tensor gradient, Tensor input, Tensor output, {_PLACES}) -> Tensor',
-    fake=lambda gradient, input, *args: input.new_empty(input.shape),
-    triton='free_form_roi_pool.backward')
-library.LIBRARY.impl('free_form_roi_pool', _pool, 'CPU')
-library.LIBRARY.impl('free_form_roi_pool_backward', _pool_backward, 'CPU')
-_OPS = torch.ops.mmseg_ext
-library.LIBRARY.impl(
-    'free_form_roi_pool',
-    lambda *args: _FreeFormRoIPool.apply(
-        (_OPS.free_form_roi_pool, _OPS.free_form_roi_pool_backward), *args),
-    'Autograd')
 
 
 def _pair(value: Union[float, Sequence[float]]) -> tuple:
@@ -309,3 +248,30 @@ def _check(input: Tensor, rois: Tensor, masks: Optional[Tensor], size: tuple, sc
         if tuple(masks.shape) != (len(rois), *grid) or masks.dtype != torch.bool:
             raise ValueError(f"masks must be bool {(len(rois), *grid)} with mode='{mode}', got "
                              f'{masks.dtype} {tuple(masks.shape)}.')
+
+
+library.LIBRARY.define(
+    'bin_index(Tensor images, Tensor rows, Tensor columns, Tensor? masks, int height, int width, '
+    'bool column_major) -> (Tensor, Tensor)')
+# gather_max from maps (N, D, h, w) to bins (K, D, bins), on the CPU
+library.LIBRARY.define(
+    'gather_max_bins(Tensor input, Tensor indptr, Tensor indices, int bins) -> Tensor')
+library.LIBRARY.define(
+    'gather_max_bins_backward(Tensor gradient, Tensor input, Tensor indptr, Tensor indices) -> '
+    'Tensor')
+_PLACES = 'Tensor images, Tensor rows, Tensor columns, Tensor? masks, bool column_major'
+# One op that includes the making of its index, whose size only the data tell: compilers see an
+# output of known shape.
+OP = library.Op(
+    f'free_form_roi_pool(Tensor input, {_PLACES}) -> Tensor',
+    lambda input, images, rows, columns, *args: input.new_empty(
+        rows.size(1), input.size(1), rows.size(2), columns.size(2)),
+    reference,
+    cpu=_pool,
+    triton='free_form_roi_pool.forward',
+    backward=library.Op(
+        f'free_form_roi_pool_backward(Tensor gradient, Tensor input, Tensor output, {_PLACES}) '
+        '-> Tensor',
+        lambda gradient, input, *args: input.new_empty(input.shape),
+        cpu=_pool_backward,
+        triton='free_form_roi_pool.backward'))

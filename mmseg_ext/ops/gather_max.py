@@ -58,20 +58,13 @@ def gather_max(source: Tensor,
         raise ValueError('source must be a floating-point tensor (N, D), got '
                          f'{source.dtype} {tuple(source.shape)}.')
     check_index_form(indptr, indices)
-    which = library.choose(implementation, source)
-    source = source.contiguous()
-    indptr, indices = indptr.long().contiguous(), indices.long().contiguous()
-    if which == 'reference':
-        check_index(indptr, indices, source.size(0))
-        return reference(source, indptr, indices)
-    if which == 'triton' and source.device.type == 'cpu':  # its interpreter: no device's kernels
-        from .triton import gather_max as kernels
-        return _GatherMax.apply((kernels.forward, kernels.backward), source, indptr, indices)
-    return torch.ops.mmseg_ext.gather_max(source, indptr, indices)
+    return OP(source.contiguous(), indptr.long().contiguous(), indices.long().contiguous(),
+              implementation=implementation)
 
 
 def reference(source: Tensor, indptr: Tensor, indices: Tensor) -> Tensor:
     """Plain PyTorch, with its autograd: what the kernels are compared with."""
+    check_index(indptr, indices, source.size(0))
     if len(indices) == 0:
         return source.new_zeros(len(indptr) - 1, source.size(1)) + source[:0].sum()
     sizes = indptr.diff()
@@ -96,35 +89,13 @@ def _first_winners(source: Tensor, row: Tensor, rows: int, indices: Tensor) -> T
     return behind.scatter_reduce(0, row, torch.where(wins, number, len(indices)), 'amin')
 
 
-class _GatherMax(torch.autograd.Function):
-    """Autograd over a pair of kernels, forward and backward."""
-
-    @staticmethod
-    def forward(ctx, kernels, source, indptr, indices):
-        with torch._C._AutoDispatchBelowAutograd():
-            output = kernels[0](source, indptr, indices)
-        ctx.backward_kernel = kernels[1]
-        ctx.save_for_backward(source, output, indptr, indices)
-        return output
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
-        return None, ctx.backward_kernel(gradient, *ctx.saved_tensors), None, None
-
-
-library.define(
-    'gather_max',
-    '(Tensor source, Tensor indptr, Tensor indices) -> Tensor',
-    fake=lambda source, indptr, indices: source.new_empty(indptr.size(0) - 1, source.size(1)),
-    triton='gather_max.forward')
-library.define(
-    'gather_max_backward',
-    '(Tensor gradient, Tensor source, Tensor output, Tensor indptr, Tensor indices) -> Tensor',
-    fake=lambda gradient, source, *args: source.new_empty(source.shape),
-    triton='gather_max.backward')
-_OPS = torch.ops.mmseg_ext
-library.LIBRARY.impl(
-    'gather_max',
-    lambda *args: _GatherMax.apply((_OPS.gather_max, _OPS.gather_max_backward), *args),
-    'Autograd')
+OP = library.Op(
+    'gather_max(Tensor source, Tensor indptr, Tensor indices) -> Tensor',
+    lambda source, indptr, indices: source.new_empty(indptr.size(0) - 1, source.size(1)),
+    reference,
+    triton='gather_max.forward',
+    backward=library.Op(
+        'gather_max_backward(Tensor gradient, Tensor source, Tensor output, Tensor indptr, '
+        'Tensor indices) -> Tensor',
+        lambda gradient, source, *args: source.new_empty(source.shape),
+        triton='gather_max.backward'))

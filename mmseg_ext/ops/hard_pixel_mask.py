@@ -7,11 +7,6 @@ from torch import Tensor
 from . import library
 from .checks import check_tensors
 
-library.define(
-    'hard_pixel_mask',
-    '(Tensor difficulty, Tensor valid, float? thresh, int? min_kept, bool per_image) -> Tensor',
-    fake=lambda difficulty, valid, *args: valid.new_empty(valid.shape))
-
 
 def hard_pixel_mask(difficulty: Tensor,
                     valid: Tensor,
@@ -61,9 +56,7 @@ def hard_pixel_mask(difficulty: Tensor,
     difficulty, valid = difficulty.detach().contiguous(), valid.bool().contiguous()
     if difficulty.dtype not in (torch.float32, torch.float64):
         difficulty = difficulty.float()
-    if library.choose(implementation, difficulty, has_triton=False) == 'cpp':
-        return torch.ops.mmseg_ext.hard_pixel_mask(difficulty, valid, thresh, min_kept, per_image)
-    return reference(difficulty, valid, thresh, min_kept, per_image)
+    return OP(difficulty, valid, thresh, min_kept, per_image, implementation=implementation)
 
 
 def check_min_kept(min_kept: Optional[float]) -> Optional[int]:
@@ -124,3 +117,10 @@ def _hardest(difficulty: Tensor, valid: Tensor, count: int) -> Tensor:
     ties = (difficulty == kth) & valid
     room = count - above.sum(dim=1, keepdim=True)
     return above | (ties & (ties.cumsum(dim=1) <= room))
+
+
+OP = library.Op(
+    'hard_pixel_mask(Tensor difficulty, Tensor valid, float? thresh, int? min_kept, '
+    'bool per_image) -> Tensor',
+    lambda difficulty, valid, *args: valid.new_empty(valid.shape),
+    reference)

@@ -28,17 +28,16 @@ ONE = 1 << 12
 #: More pixels than an image may have; a filter beyond the second takes minutes and gigabytes.
 MOST, MOST_SIGMA = 1e9, 1e3
 
-library.define(
-    'cell_histograms',
-    '(Tensor image, Tensor cells, int num_cells, Tensor colour_bins, Tensor smooth, '
-    'Tensor derive, Tensor edges) -> (Tensor, Tensor)',
-    fake=lambda image, cells, num_cells, *filters: tuple(
+HISTOGRAMS = library.Op(
+    'cell_histograms(Tensor image, Tensor cells, int num_cells, Tensor colour_bins, '
+    'Tensor smooth, Tensor derive, Tensor edges) -> (Tensor, Tensor)',
+    lambda image, cells, num_cells, *filters: tuple(
         cells.new_empty((num_cells, image.size(2) * bins))
         for bins in (NUM_COLOURS, ORIENTATIONS * TEXTURE_BINS)))
-library.define(
-    'merge_cells',
-    '(Tensor[] histograms, Tensor sizes, Tensor boxes, Tensor pairs, int num_pixels) -> Tensor',
-    fake=lambda histograms, sizes, boxes, pairs, num_pixels: pairs.new_empty(
+MERGES = library.Op(
+    'merge_cells(Tensor[] histograms, Tensor sizes, Tensor boxes, Tensor pairs, int num_pixels) '
+    '-> Tensor',
+    lambda histograms, sizes, boxes, pairs, num_pixels: pairs.new_empty(
         (sizes.size(0) - 1, 2)))
 
 
@@ -206,7 +205,8 @@ def group_cells(image: np.ndarray,
         ValueError: If the types or sizes do not fit, or a number of a cell is left out.
     """
     _check_cells(image, cells)
-    histograms_of, merge = _implementation(library.choose(implementation, torch.empty(0)))
+    histograms_of, merge = _implementation(
+        HISTOGRAMS.choose(implementation, torch.device('cpu')))
     num_cells = int(cells.max()) + 1
     sizes, boxes = _sizes(cells, num_cells), _boxes(cells, num_cells)
     pairs = neighbouring_cells(cells)
@@ -350,13 +350,13 @@ def _implementation(which: str) -> Tuple[Callable, Callable]:
         smooth, derive, edges = map(torch.from_numpy, texture_filters())
         # copies, as torch takes neither negative strides nor, silently, arrays that are read-only
         image, cells = (torch.from_numpy(x.copy()) for x in (image, cells))
-        colour, texture = torch.ops.mmseg_ext.cell_histograms(
+        colour, texture = HISTOGRAMS.dispatch(
             image, cells, num_cells, torch.from_numpy(COLOUR_BINS), smooth, derive, edges)
         return dict(colour=colour, texture=texture)
 
     def merge(histograms: Sequence[torch.Tensor], sizes: np.ndarray, boxes: np.ndarray,
               pairs: np.ndarray, num_pixels: int) -> np.ndarray:
-        return torch.ops.mmseg_ext.merge_cells(
+        return MERGES.dispatch(
             histograms, *map(torch.from_numpy, (sizes, boxes, pairs)), num_pixels).numpy()
 
     return histograms_of, merge

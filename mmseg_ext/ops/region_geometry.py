@@ -19,14 +19,6 @@ from .region_set import RegionSet
 
 MASK_RULES = ('half', 'any')
 
-library.define(
-    'region_geometry',
-    '(Tensor cells, Tensor indptr, Tensor indices, int height, int width, int stride, bool half)'
-    ' -> (Tensor, Tensor)',
-    fake=lambda cells, indptr, indices, height, width, stride, half: (
-        indptr.new_empty(indptr.size(0) - 1, 4),
-        indptr.new_empty(indptr.size(0) - 1, height, width, dtype=torch.bool)))
-
 
 def region_geometry(regions: RegionSet,
                     size: Tuple[int, int],
@@ -68,17 +60,14 @@ def region_geometry(regions: RegionSet,
     if height > size[0] * stride or width > size[1] * stride:
         raise ValueError(f'A map of {size[0]}x{size[1]} positions of {stride}x{stride} pixels does '
                          f'not cover an image of {height}x{width}.')
-    which = library.choose(implementation, regions.cells, has_triton=False)
-    if which == 'cpp':
-        return torch.ops.mmseg_ext.region_geometry(
-            *(x.contiguous() for x in regions), *size, stride, mask_rule == 'half')
-    return _reference(regions, size, stride, mask_rule == 'half')
+    return OP(*(x.contiguous() for x in regions), *size, stride, mask_rule == 'half',
+              implementation=implementation)
 
 
-def _reference(regions: RegionSet, size: Tuple[int, int], stride: int,
-               half: bool) -> Tuple[Tensor, Tensor]:
-    cells, indptr, indices = regions
-    number, places = len(indptr) - 1, size[0] * size[1]
+def reference(cells: Tensor, indptr: Tensor, indices: Tensor, height: int, width: int, stride: int,
+              half: bool) -> Tuple[Tensor, Tensor]:
+    """Plain PyTorch: what the kernel is compared with."""
+    number, places = len(indptr) - 1, height * width
     num_cells = int(cells.max()) + 1 if cells.numel() else 0
     if len(indices) and not 0 <= indices.min() <= indices.max() < num_cells:
         raise ValueError('Every region must have a pixel.')
@@ -98,7 +87,7 @@ def _reference(regions: RegionSet, size: Tuple[int, int], stride: int,
         raise ValueError('Every region must have a pixel.')
 
     # how many pixels each cell of the image has in each place of the map
-    place = y // stride * size[1] + x // stride
+    place = y // stride * width + x // stride
     pairs, pixels = torch.unique(cell * places + place, return_counts=True)
     begin = torch.searchsorted(pairs, indices * places)
     count = torch.searchsorted(pairs, (indices + 1) * places) - begin
@@ -110,14 +99,23 @@ def _reference(regions: RegionSet, size: Tuple[int, int], stride: int,
     inside = torch.ones_like(cells, dtype=torch.int64)
     rows, columns = (torch.arange(side) // stride for side in cells.shape)
     total = torch.zeros(places, dtype=torch.int64).index_add_(
-        0, (rows[:, None] * size[1] + columns).flatten(), inside.flatten())
+        0, (rows[:, None] * width + columns).flatten(), inside.flatten())
 
     masks = covered > 0
     if half:
         masks &= 2 * covered >= total
     most = covered.max(dim=1, keepdim=True)[0]
     masks |= (covered == most) & ~masks.any(dim=1, keepdim=True)
-    return boxes, masks.view(number, *size)
+    return boxes, masks.view(number, height, width)
+
+
+OP = library.Op(
+    'region_geometry(Tensor cells, Tensor indptr, Tensor indices, int height, int width, '
+    'int stride, bool half) -> (Tensor, Tensor)',
+    lambda cells, indptr, indices, height, width, stride, half: (
+        indptr.new_empty(indptr.size(0) - 1, 4),
+        indptr.new_empty(indptr.size(0) - 1, height, width, dtype=torch.bool)),
+    reference)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -8,8 +8,8 @@ from torch import Tensor
 from mmseg_ext.compat import exact_convolutions, no_autocast
 
 from . import library
-from .bootstrapped_cross_entropy import accumulation_dtype, empty_gradient
-from .checks import check_ignore_index, check_tensors
+from .checks import check_ignore_index, check_logits_and_labels, check_tensors
+from .library import accumulation_dtype, empty_gradient
 from .semantic_edge_features import (
     Layer,
     check_layers,
@@ -65,39 +65,36 @@ def semantic_edge_distance(logits: Tensor,
     _check(logits, labels, layers, factors, pixel_weight, reduction)
     ignore_index = check_ignore_index(ignore_index)
     factors = [float(factor) for factor in factors]
-    which = library.choose(implementation, logits, has_triton=False)
     dtype = accumulation_dtype(logits)
-    layers = [(weight.detach().to(dtype), bias.detach().to(dtype)) for weight, bias in layers]
+    weights, biases = zip(*((weight.detach().to(dtype), bias.detach().to(dtype))
+                            for weight, bias in layers))
     if pixel_weight is not None:
         pixel_weight = pixel_weight.detach().to(dtype)
-    if which == 'cpp' or (implementation is None and logits.is_cuda):
-        weights, biases = zip(*layers)
-        reduced = reduction == 'sum'
-        with_gradient = reduced and torch.is_grad_enabled() and logits.requires_grad
-        distance, _ = torch.ops.mmseg_ext.semantic_edge_distance(
-            logits, labels, pixel_weight if reduced else None, weights, biases, factors, activated,
-            ignore_index, reduced, with_gradient)
-        if reduced:
-            return distance
-    else:
-        distance = reference(logits, labels, layers, factors, activated, ignore_index)
-    if pixel_weight is not None:
-        distance = distance * pixel_weight
-    return distance.sum() if reduction == 'sum' else distance
+    reduced = reduction == 'sum'
+    with_gradient = reduced and torch.is_grad_enabled() and logits.requires_grad
+    distance, _ = OP(
+        logits, labels, pixel_weight if reduced else None, weights, biases, factors, activated,
+        ignore_index, reduced, with_gradient, implementation=implementation)
+    return distance if reduced or pixel_weight is None else distance * pixel_weight
 
 
-def reference(logits: Tensor, labels: Tensor, layers: Sequence[Layer], factors: Sequence[float],
-              activated: bool, ignore_index: int) -> Tensor:
-    """Run the network on both maps, with autograd: the distance of each pixel, (N, H, W)."""
+def reference(logits: Tensor, labels: Tensor, pixel_weight: Optional[Tensor],
+              weights: List[Tensor], biases: List[Tensor], factors: List[float], activated: bool,
+              ignore_index: int, reduced: bool, with_gradient: bool) -> Tuple[Tensor, Tensor]:
+    """Run the network on both maps, with autograd. Arguments and results as of ``layerwise``."""
     valid = (labels != ignore_index)[:, None]
+    layers = list(zip(weights, biases))
     with no_autocast(logits.device.type):
-        truth = one_hot(labels, logits.size(1), ignore_index, layers[0][0].dtype)
+        truth = one_hot(labels, logits.size(1), ignore_index, weights[0].dtype)
         # before the softmax, whose gradient at an ignored NaN would be NaN
         logits = logits.to(truth.dtype).masked_fill(~valid, 0)
         maps = [logits.softmax(dim=1) * valid, truth]
         features = [semantic_edge_features(map, layers, activated=activated) for map in maps]
-        return sum(factor * (ours - theirs).abs().sum(dim=1) * valid[:, 0]
-                   for factor, ours, theirs in zip(factors, *features))
+        distance = sum(factor * (ours - theirs).abs().sum(dim=1) * valid[:, 0]
+                       for factor, ours, theirs in zip(factors, *features))
+    if reduced:
+        distance = (distance if pixel_weight is None else distance * pixel_weight).sum()
+    return distance, logits.new_empty(0)
 
 
 # ---------------------------------------------------------------- layer by layer
@@ -173,34 +170,19 @@ def _activate_backward(gradient: Tensor, output: Tensor, is_softmax: bool) -> Te
     return gradient * (output > 0)
 
 
-class _Distance(torch.autograd.Function):
-    """Autograd over the op: its gradient is there, or it is called again for a map's."""
+def _save(args: tuple, results: tuple) -> tuple:
+    """The gradient where it is there, else what it takes to compute that of a map."""
+    reduced = args[-2]
+    return results[1:] if reduced else args
 
-    @staticmethod
-    def forward(ctx, logits, labels, pixel_weight, *options):
-        with torch._C._AutoDispatchBelowAutograd():
-            value, gradient = torch.ops.mmseg_ext.semantic_edge_distance(
-                logits, labels, pixel_weight, *options)
-        ctx.options = options
-        reduced = options[-2]
-        ctx.save_for_backward(*(gradient, ) if reduced else (logits, labels))
-        ctx.mark_non_differentiable(gradient)
-        return value, gradient
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, received, unused):
-        if ctx.options[-2]:
-            gradient, = ctx.saved_tensors
-            # A loss scale of 2^16 is infinite in float16, so the product is made in the type that
-            # it arrives in: as a number for each axis, for PyTorch rounds one without axes.
-            gradient = torch.mul(gradient, received.view(1, 1, 1, 1),
-                                 out=torch.empty_like(gradient))
-        else:
-            logits, labels = ctx.saved_tensors
-            _, gradient = torch.ops.mmseg_ext.semantic_edge_distance(
-                logits, labels, received.contiguous(), *ctx.options[:-2], True, True)
-        return (gradient, ) + (None, ) * (2 + len(ctx.options))
+def _backward(received: Tensor, *saved) -> Tensor:
+    if len(saved) > 1:
+        logits, labels, _, *options, _, _ = saved
+        return OP.dispatch(logits, labels, received.contiguous(), *options, True, True)[1]
+    # A loss scale of 2^16 is infinite in float16, so the product is made in the type that it
+    # arrives in: as a number for each axis, for PyTorch rounds one without axes.
+    return torch.mul(saved[0], received.view(1, 1, 1, 1), out=torch.empty_like(saved[0]))
 
 
 def _fake(logits, labels, pixel_weight, weights, biases, factors, activated, ignore_index, reduced,
@@ -210,36 +192,31 @@ def _fake(logits, labels, pixel_weight, weights, biases, factors, activated, ign
     return value, empty_gradient(logits) if with_gradient else logits.new_empty(0)
 
 
-library.define(
-    'semantic_edge_distance',
-    '(Tensor logits, Tensor labels, Tensor? pixel_weight, Tensor[] weights, Tensor[] biases, '
-    'float[] factors, bool activated, int ignore_index, bool reduced, bool with_gradient) '
-    '-> (Tensor, Tensor)',
-    fake=_fake)
-library.LIBRARY.impl('semantic_edge_distance', layerwise, 'CUDA')
-library.LIBRARY.impl('semantic_edge_distance', _Distance.apply, 'Autograd')
-
-
 def _check(logits: Tensor, labels: Tensor, layers: Sequence[Layer], factors: Sequence[float],
            pixel_weight: Optional[Tensor], reduction: str) -> None:
     check_layers(layers)
-    check_tensors(logits=logits, labels=labels)
+    check_logits_and_labels(logits, labels)
     if reduction not in ('sum', 'none'):
         raise ValueError(f"reduction must be 'sum' or 'none', got {reduction!r}.")
     if len(factors) != len(layers):
         raise ValueError(f'factors must be one number for each of the {len(layers)} layers, got '
                          f'{factors}.')
-    if logits.ndim != 4 or labels.shape != (logits.size(0), *logits.shape[2:]):
-        raise ValueError('logits must be (N, C, H, W) and labels (N, H, W) with the same N, H and '
-                         f'W, got {tuple(logits.shape)} and {tuple(labels.shape)}.')
     if logits.size(1) != layers[0][0].size(1):
         raise ValueError(f'The logits have {logits.size(1)} classes, the network was made for '
                          f'{layers[0][0].size(1)}.')
-    if not logits.is_floating_point() or labels.is_floating_point() or labels.dtype.is_complex:
-        raise ValueError('logits must be floating-point and labels integer tensors, got '
-                         f'{logits.dtype} and {labels.dtype}.')
     if pixel_weight is not None:
         check_tensors(pixel_weight=pixel_weight)
     if pixel_weight is not None and pixel_weight.shape != labels.shape:
         raise ValueError(f'pixel_weight must be (N, H, W), {tuple(labels.shape)}, got '
                          f'{tuple(pixel_weight.shape)}.')
+
+
+OP = library.Op(
+    'semantic_edge_distance(Tensor logits, Tensor labels, Tensor? pixel_weight, Tensor[] weights, '
+    'Tensor[] biases, float[] factors, bool activated, int ignore_index, bool reduced, '
+    'bool with_gradient) -> (Tensor, Tensor)',
+    _fake,
+    reference,
+    cuda=layerwise,
+    backward=_backward,
+    save=_save)

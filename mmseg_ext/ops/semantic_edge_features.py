@@ -5,10 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_ext.compat import is_compiling
-
-from .bootstrapped_cross_entropy import wrong_label
-from .checks import check_ignore_index, check_tensors, is_integer
+from .checks import check_ignore_index, check_labels, check_tensors, is_integer
 
 #: The weight (out, in, 3, 3) and the bias (out,) of a convolution.
 Layer = Tuple[Tensor, Tensor]
@@ -121,18 +118,6 @@ def one_hot(labels: Tensor, num_classes: int, ignore_index: int, dtype: torch.dt
     size = (len(labels), num_classes, *labels.shape[1:])
     maps = torch.zeros(size, dtype=dtype, device=labels.device)
     return maps.scatter_(1, index, known[:, None].to(dtype))
-
-
-def check_labels(labels: Tensor, known: Tensor, classes: int, ignore_index: int) -> None:
-    """Refuse labels that are no class, on a CPU: on a GPU the answer would be waited for.
-
-    Raises:
-        ValueError: If there is one.
-    """
-    if labels.device.type == 'cpu' and not is_compiling():
-        wrong = known & ((labels < 0) | (labels >= classes))
-        if wrong.any():
-            raise ValueError(wrong_label(labels[wrong][0], classes, ignore_index))
 
 
 def check_layers(layers: Sequence[Layer]) -> None:

@@ -7,12 +7,6 @@ from torch import Tensor
 from . import library
 from .checks import check_ignore_index, check_tensors, is_integer
 
-library.define(
-    'semantic_edges',
-    '(Tensor labels, int ignore_index) -> Tensor',
-    fake=lambda labels, ignore_index: labels.new_empty(labels.shape, dtype=torch.bool),
-    triton='semantic_edges.forward')
-
 #: Types of labels that the kernels read; others are converted.
 READABLE = (torch.uint8, torch.int16, torch.int32, torch.int64)
 #: From a pixel to half of its neighbours (down, right): as many pairs as there are, each once.
@@ -58,14 +52,8 @@ def semantic_edges(labels: Tensor,
     if labels.ndim != 3 or not is_integer(labels):
         raise ValueError('labels must be an integer tensor (N, H, W), got '
                          f'{labels.dtype} {tuple(labels.shape)}.')
-    which = library.choose(implementation, labels)
     labels = (labels if labels.dtype in READABLE else labels.long()).contiguous()
-    if which == 'reference':
-        return reference(labels, ignore_index)
-    if which == 'triton' and labels.device.type == 'cpu':  # its interpreter: no device's kernels
-        from .triton import semantic_edges as kernels
-        return kernels.forward(labels, ignore_index)
-    return torch.ops.mmseg_ext.semantic_edges(labels, ignore_index)
+    return OP(labels, ignore_index, implementation=implementation)
 
 
 def reference(labels: Tensor, ignore_index: int) -> Tensor:
@@ -81,3 +69,10 @@ def reference(labels: Tensor, ignore_index: int) -> Tensor:
         edges[here] |= differ
         edges[there] |= differ
     return edges
+
+
+OP = library.Op(
+    'semantic_edges(Tensor labels, int ignore_index) -> Tensor',
+    lambda labels, ignore_index: labels.new_empty(labels.shape, dtype=torch.bool),
+    reference,
+    triton='semantic_edges.forward')

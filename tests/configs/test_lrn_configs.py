@@ -33,7 +33,7 @@ ENCODER = [
     ('Sec. 4, five stages and the last pooling', 'model.backbone.out_indices', '(not set)'),
     ('VGG', 'model.data_preprocessor.mean', [123.675, 116.28, 103.53]),
     ('Eq. 1 and 3', 'model.decode_head.loss_decode.type', 'ClassWeightedCrossEntropyLoss'),
-    ('Caffe divides by the pixels', 'model.decode_head.loss_decode.normalization', 'pixels'),
+    ('Caffe divides by their number', 'model.decode_head.loss_decode.normalization', 'valid'),
     ('labels are resized', 'model.decode_head.supervision', '(not set)'),
     ('sum of equal weights', 'model.decode_head.stage_weights', '(not set)'),
 ]

@@ -119,6 +119,18 @@ def test_class_subset_is_counted_under_its_new_numbers(camvid):
     np.testing.assert_array_equal(counts, [[0, 6, 4], [2, 0, 8]])
 
 
+def test_the_ignored_label_is_that_of_the_data_set(tmp_path):
+    for folder, value in (('images', 0), ('labels', [[0, 1], [77, 77]])):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.broadcast_to(np.uint8(value), (2, 2)).copy()).save(
+            tmp_path / folder / 'a.png')
+    cfg = dict(type='BaseSegDataset', data_root=str(tmp_path), ignore_index=77,
+               data_prefix=dict(img_path='images', seg_map_path='labels'), img_suffix='.png',
+               metainfo=dict(classes=('cat', 'dog')),
+               pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')])
+    np.testing.assert_array_equal(count_dataset(cfg)[0], [[1, 1, 2]])
+
+
 def test_images_are_not_read(camvid, tmp_path):
     (tmp_path / 'train/0.png').write_bytes(b'no picture')
     assert count_dataset(camvid)[0].sum() == 20

@@ -218,6 +218,17 @@ def test_it_is_evaluated_beside_mmsegs_metric_as_a_runner_does():
     assert 0 < metrics['trimap3_mIoU'] < 100
 
 
+def test_an_evaluation_takes_the_border_to_ignored_pixels_for_a_boundary_if_asked_to():
+    label = torch.zeros(1, 12, dtype=torch.int64)
+    label[0, 6:] = 255
+    pred = torch.zeros_like(label)
+    pred[0, 5] = 1  # beside the ignored pixels
+    plain, bordered = (evaluate(TrimapMetric(boundary_to_ignored=x), [sample(pred, label)])
+                       for x in (False, True))
+    assert bordered['trimap4_aAcc'] == 80 and bordered['outside4_aAcc'] == 100
+    assert plain['outside4_aAcc'] == 83.33
+
+
 def test_counts_of_two_processes_merge_to_those_of_one():
     samples = [sample(*random_maps(seed)) for seed in range(5)]
     parts = []

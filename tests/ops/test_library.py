@@ -1,4 +1,5 @@
 """Which implementation runs, and what is said where one is missing."""
+import importlib
 import os
 import shutil
 import subprocess
@@ -9,6 +10,10 @@ import torch
 
 from mmseg_ext.ops import bootstrapped_cross_entropy, extension_loaded, library
 
+semantic_edges, semantic_edge_distance, hard_pixel_mask = (
+    importlib.import_module(f'mmseg_ext.ops.{name}')
+    for name in ('semantic_edges', 'semantic_edge_distance', 'hard_pixel_mask'))
+CPU = torch.device('cpu')
 LOGITS, LABELS = torch.randn(1, 3, 4, 4), torch.zeros(1, 4, 4).long()
 
 
@@ -96,7 +101,43 @@ def test_macs_have_no_float64():
 
 
 def test_the_device_decides(monkeypatch):
-    assert library.choose(None, LOGITS) == ('cpp' if extension_loaded() else 'reference')
-    assert library.choose('reference', LOGITS) == 'reference'
+    edges = semantic_edges.OP
+    assert edges.choose(None, CPU) == ('cpp' if extension_loaded() else 'reference')
+    assert edges.choose('reference', CPU) == 'reference'
     with pytest.warns(UserWarning, match='no kernels for meta'):
-        assert library.choose(None, LOGITS.to('meta')) == 'reference'
+        assert edges.choose(None, torch.device('meta')) == 'reference'
+
+
+def test_on_cuda_an_op_takes_the_kernels_that_it_has(monkeypatch):
+    cuda = torch.device('cuda')
+    monkeypatch.setattr(library, 'triton_usable', lambda device: True)
+    assert semantic_edges.OP.choose(None, cuda) == 'triton'
+    assert semantic_edge_distance.OP.choose(None, cuda) == 'cuda'
+    monkeypatch.setattr(library, 'triton_usable', lambda device: False)
+    monkeypatch.setattr(library, '_warned', set())
+    with pytest.warns(UserWarning, match='triton, 3.0 or newer, is not installed'):
+        assert semantic_edges.OP.choose(None, cuda) == 'reference'
+    # it has no kernels for CUDA, so nothing is missing
+    assert hard_pixel_mask.OP.choose(None, cuda) == 'reference'
+
+
+def test_an_op_without_triton_kernels_says_so():
+    with pytest.raises(RuntimeError, match='this op has no such kernels'):
+        hard_pixel_mask.OP.choose('triton', torch.device('cuda'))
+
+
+def test_an_op_is_declared_in_one_place():
+    """Its first argument has a gradient with respect to the first result, and no other."""
+    scale = library.Op(
+        'scale_for_test(Tensor x, Tensor y, float factor) -> (Tensor, Tensor)',
+        lambda x, y, factor: (torch.empty_like(x), torch.empty_like(x)),
+        lambda x, y, factor: (x * y * factor, x.detach() + y),
+        cpu=lambda x, y, factor: (x * y * factor, x + y),
+        backward=lambda gradient, x, result, y, factor: gradient * y * factor)
+    x, y = torch.randn(2, 5, requires_grad=True, dtype=torch.float64)
+    torch.library.opcheck(scale.dispatch, (x, y, 3.))
+    for implementation in ('cpp', 'reference'):
+        product, total = scale(x, y, 3., implementation=implementation)
+        assert not total.requires_grad or implementation == 'reference'
+        gradient, = torch.autograd.grad(product.sum(), x)
+        torch.testing.assert_close(gradient, 3 * y)

@@ -1,18 +1,12 @@
 # 360x480 images; the folder comes from $MMSEG_EXT_DATA, or data/.
 data_root = '{{$MMSEG_EXT_DATA:data}}/camvid'
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='Resize', scale=(480, 360), keep_ratio=False),
-    dict(type='RandomFlip', prob=0.5),  # ours: the paper names no augmentation
-    dict(type='PackSegInputs')
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(480, 360), keep_ratio=False),
-    dict(type='LoadAnnotations'),  # after Resize: the truth keeps its size
-    dict(type='PackSegInputs')
-]
+load = [dict(type='LoadImageFromFile')]
+labels = [dict(type='LoadAnnotations')]
+resize = [dict(type='Resize', scale=(480, 360), keep_ratio=False)]
+flip = [dict(type='RandomFlip', prob=0.5)]  # ours: the paper names no augmentation
+pack = [dict(type='PackSegInputs')]
+train_pipeline = load + labels + resize + flip + pack
+test_pipeline = load + resize + labels + pack  # the ground truth keeps its size
 train_dataloader = dict(
     batch_size=10,
     num_workers=2,

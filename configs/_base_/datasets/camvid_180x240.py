@@ -1,33 +1,16 @@
 # CPU-sized: half of CamVid's resolution, judged at 360x480 on the val split.
 _base_ = './camvid.py'
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='Resize', scale=(240, 180), keep_ratio=False),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs')
+resize = [dict(type='Resize', scale=(240, 180), keep_ratio=False)]
+distort = [dict(type='PhotoMetricDistortion')]
+train_pipeline = _base_.load + _base_.labels + resize + _base_.flip + distort + _base_.pack
+test_pipeline = _base_.load + resize + _base_.labels + _base_.pack
+scales = [
+    dict(type='Resize', scale=scale, keep_ratio=False)
+    for scale in ((168, 126), (240, 180), (312, 234))
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(240, 180), keep_ratio=False),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')
-]
-tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [
-                dict(type='Resize', scale=scale, keep_ratio=False)
-                for scale in ((168, 126), (240, 180), (312, 234))
-            ],
-            [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)],
-            [dict(type='LoadAnnotations')],
-            [dict(type='PackSegInputs')]
-        ])
-]
+flips = [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)]
+views = [dict(type='TestTimeAug', transforms=[scales, flips, _base_.labels, _base_.pack])]
+tta_pipeline = _base_.load + views
 train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(split='val', pipeline=test_pipeline))

@@ -2,9 +2,9 @@
 # on whole images. The range of scales is ours.
 _base_ = './cityscapes_504x504.py'
 crop_size = (321, 321)
-train_pipeline = _base_.train_pipeline
-train_pipeline[2].ratio_range = (0.5, 2.0)
-train_pipeline[3].crop_size = crop_size
+resize = [dict(type='RandomResize', scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True)]
+crop = [dict(type='RandomCrop', crop_size=crop_size)]
+train_pipeline = _base_.load + _base_.labels + resize + crop + _base_.flip + _base_.pack
 train_dataloader = dict(
     batch_size=2,
     sampler=dict(type='InfiniteSampler', shuffle=True),

@@ -2,30 +2,18 @@
 # times the size, tested on whole images. The paper states neither; its 50-layer networks had larger
 # crops (Sec. 3.1). The scales of the test with --tta are ours: the paper names none.
 data_root = '{{$MMSEG_EXT_DATA:data}}/cityscapes'
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='RandomResize', scale=(2048, 1024), ratio_range=(0.7, 1.3), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(504, 504)),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs')
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')
-]
-tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='Resize', scale_factor=r, keep_ratio=True) for r in (0.7, 1.0, 1.3)],
-            [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)],
-            [dict(type='LoadAnnotations')],  # after Resize: the truth keeps its size
-            [dict(type='PackSegInputs')]
-        ])
-]
+load = [dict(type='LoadImageFromFile')]
+labels = [dict(type='LoadAnnotations')]
+resize = [dict(type='RandomResize', scale=(2048, 1024), ratio_range=(0.7, 1.3), keep_ratio=True)]
+crop = [dict(type='RandomCrop', crop_size=(504, 504))]
+flip = [dict(type='RandomFlip', prob=0.5)]
+pack = [dict(type='PackSegInputs')]
+train_pipeline = load + labels + resize + crop + flip + pack
+test_pipeline = load + labels + pack
+scales = [dict(type='Resize', scale_factor=r, keep_ratio=True) for r in (0.7, 1.0, 1.3)]
+flips = [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)]
+# labels after the scales: the ground truth keeps its size
+tta_pipeline = load + [dict(type='TestTimeAug', transforms=[scales, flips, labels, pack])]
 train_dataloader = dict(
     batch_size=16,
     num_workers=4,

@@ -3,20 +3,17 @@
 # tested.
 crop_size = (321, 321)
 data_root = '{{$MMSEG_EXT_DATA:data}}/fasseg'
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='RandomResize', scale=(384, 384), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs')
+load = [dict(type='LoadImageFromFile')]
+labels = [dict(type='LoadAnnotations')]
+train_resize = [
+    dict(type='RandomResize', scale=(384, 384), ratio_range=(0.5, 2.0), keep_ratio=True)
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(384, 384), keep_ratio=True),
-    dict(type='LoadAnnotations'),  # after Resize: the truth keeps its size
-    dict(type='PackSegInputs')
-]
+crop = [dict(type='RandomCrop', crop_size=crop_size)]
+flip = [dict(type='RandomFlip', prob=0.5)]
+pack = [dict(type='PackSegInputs')]
+train_pipeline = load + labels + train_resize + crop + flip + pack
+test_resize = [dict(type='Resize', scale=(384, 384), keep_ratio=True)]
+test_pipeline = load + test_resize + labels + pack  # the ground truth keeps its size
 train_dataloader = dict(
     batch_size=6,
     num_workers=2,

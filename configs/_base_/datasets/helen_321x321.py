@@ -1,24 +1,21 @@
 # HELEN as in the SEMEDA paper: 2,000 training images, 330 for the test (Sec. 4.1). Random scale,
-# mirror, 321x321 crops, six per step are of Sec. 3.4, which speaks of its other data sets. Ours:
-# the scale is 0.5 to 2 times a longest side of 512, at which the images are tested. There is no
-# flip at test: it would not swap left and right.
+# mirror and six crops of 321x321 per step come from Sec. 3.4, which is about the other data sets.
+# Ours: the scale is 0.5 to 2 times a longest side of 512, at which the images are tested. There is
+# no flip at test: it would not swap left and right.
 crop_size = (321, 321)
 data_root = '{{$MMSEG_EXT_DATA:data}}/helen'
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='RandomResize', scale=(512, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size),
-    # the brows and the eyes: what was left is right now
-    dict(type='RandomFlip', prob=0.5, swap_seg_labels=[(2, 3), (4, 5)]),
-    dict(type='PackSegInputs')
+load = [dict(type='LoadImageFromFile')]
+labels = [dict(type='LoadAnnotations')]
+train_resize = [
+    dict(type='RandomResize', scale=(512, 512), ratio_range=(0.5, 2.0), keep_ratio=True)
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(512, 512), keep_ratio=True),
-    dict(type='LoadAnnotations'),  # after Resize: the truth keeps its size
-    dict(type='PackSegInputs')
-]
+crop = [dict(type='RandomCrop', crop_size=crop_size)]
+# A mirror makes the left brow and the left eye the right ones.
+flip = [dict(type='RandomFlip', prob=0.5, swap_seg_labels=[(2, 3), (4, 5)])]
+pack = [dict(type='PackSegInputs')]
+train_pipeline = load + labels + train_resize + crop + flip + pack
+test_resize = [dict(type='Resize', scale=(512, 512), keep_ratio=True)]
+test_pipeline = load + test_resize + labels + pack  # the ground truth keeps its size
 train_dataloader = dict(
     batch_size=6,
     num_workers=4,

@@ -1,12 +1,13 @@
 # PASCAL-Context, 59 classes and background; about 150 regions per image.
 _base_ = './regions_600.py'
 data_root = '{{$MMSEG_EXT_DATA:data}}/VOCdevkit/VOC2010'
-regions = dict(regions_dir='data/regions/pascal_context', scale=400, min_size=400)
-train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
-train_pipeline[2].update(regions)
-test_pipeline[1].update(regions)
-tta_pipeline = _base_.tta_pipeline
-tta_pipeline[1].update(regions)
+regions = dict(_base_.regions, regions_dir='data/regions/pascal_context', scale=400, min_size=400)
+train_regions = [dict(regions, colour_space='random')]
+test_regions = [regions]
+train_pipeline = (
+    _base_.load + _base_.labels + train_regions + _base_.resize + _base_.flip + _base_.train_pack)
+test_pipeline = _base_.load + test_regions + _base_.resize + _base_.labels + _base_.test_pack
+tta_pipeline = _base_.load + test_regions + _base_.views
 split = dict(
     type='PascalContextDataset',
     data_root=data_root,

@@ -1,11 +1,10 @@
 # Drawn street scenes; their regions are found on the fly.
 _base_ = './scenes.py'
 regions = dict(type='GenerateRegions', scale=50, min_size=20)
-train_pipeline = [
-    dict(regions, colour_space='random'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackRegionInputs', gt_regions=True)
-]
+flip = [dict(type='RandomFlip', prob=0.5)]
+train_regions = [dict(regions, colour_space='random')]
+train_pack = [dict(type='PackRegionInputs', gt_regions=True)]
+train_pipeline = train_regions + flip + train_pack
 test_pipeline = [regions, dict(type='PackRegionInputs')]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -1,4 +1,4 @@
-# SUN RGB-D, 37 classes, 360x480: the loading and evaluation of CamVid on other files.
+# SUN RGB-D, 37 classes, 360x480: loaded and evaluated as CamVid.
 _base_ = './camvid.py'
 data_root = '{{$MMSEG_EXT_DATA:data}}/sunrgbd'
 dataset = dict(type='SUNRGBDDataset', data_root=data_root)

@@ -1,19 +1,14 @@
-# VOC 2012 as in the LRN paper, Sec. 5.2: 10,582 training images (with SBD), 320x320 crops, tested
-# on 512x512 pixels from which the image's own part is cut out.
+# PASCAL VOC 2012 as in the LRN paper, Sec. 5.2: 10,582 training images (with SBD), 320x320 crops,
+# tested on 512x512 pixels from which the image's own part is cut out.
 crop_size = (320, 320)
 data_root = '{{$MMSEG_EXT_DATA:data}}/VOCdevkit/VOC2012'
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='RandomCrop', crop_size=crop_size),
-    dict(type='RandomFlip', prob=0.5),  # ours: the paper names no augmentation but the crop
-    dict(type='PackSegInputs')
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')
-]
+load = [dict(type='LoadImageFromFile')]
+labels = [dict(type='LoadAnnotations')]
+crop = [dict(type='RandomCrop', crop_size=crop_size)]
+flip = [dict(type='RandomFlip', prob=0.5)]  # ours: the paper names no augmentation but the crop
+pack = [dict(type='PackSegInputs')]
+train_pipeline = load + labels + crop + flip + pack
+test_pipeline = load + labels + pack
 train_split = dict(
     type='PascalVOCDataset',
     data_root=data_root,

@@ -1,15 +1,9 @@
-# VOC 2012, 10,582 training images (with SBD): crops, batch and evaluation of Cityscapes.
+# PASCAL VOC 2012, 10,582 training images (with SBD): crops, batch and evaluation of Cityscapes.
 _base_ = './cityscapes_504x504.py'
 data_root = '{{$MMSEG_EXT_DATA:data}}/VOCdevkit/VOC2012'
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    # The longest side of nearly every image is 500: 0.7 to 1.3 times the size, as in Cityscapes.
-    dict(type='RandomResize', scale=(500, 500), ratio_range=(0.7, 1.3), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(504, 504)),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs')
-]
+# The longest side of nearly every image is 500: 0.7 to 1.3 times the size, as in Cityscapes.
+resize = [dict(type='RandomResize', scale=(500, 500), ratio_range=(0.7, 1.3), keep_ratio=True)]
+train_pipeline = _base_.load + _base_.labels + resize + _base_.crop + _base_.flip + _base_.pack
 train_split = dict(
     type='PascalVOCDataset',
     data_root=data_root,

@@ -1,4 +1,5 @@
-# The same with Xception-71. Its ImageNet weights are timm's: configs/semeda/README.md, "Weights".
+# DeepLab v3+ with Xception-71, whose ImageNet weights are timm's: configs/semeda/README.md,
+# "Weights".
 _base_ = './deeplabv3plus_r101-d16.py'
 checkpoint = '{{$MMSEG_EXT_DATA:data}}/weights/xception71.pth'
 model = dict(

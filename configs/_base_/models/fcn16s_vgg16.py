@@ -7,7 +7,7 @@ data_preprocessor = dict(
     pad_val=0,
     seg_pad_val=255,
     size_divisor=16,
-    test_cfg=dict(size_divisor=16))  # a cell is as many pixels at test as in training
+    test_cfg=dict(size_divisor=16))  # a position is as many pixels as in training
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=data_preprocessor,

@@ -8,7 +8,7 @@ model = dict(
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
-        test_cfg=dict(size_divisor=16)),  # a cell is as many pixels at test as in training
+        test_cfg=dict(size_divisor=16)),  # a position is as many pixels as in training
     backbone=dict(
         type='FCRN',
         depth=50,

@@ -1,5 +1,5 @@
-# LRN paper, Sec. 4 and 5.1: an encoder as SegNet's, which starts from VGG-16. That network has no
-# norm layers: those of the encoder are new, between convolutions from ImageNet.
+# LRN paper, Sec. 4 and 5.1: an encoder as SegNet's, which starts from VGG-16. VGG-16 has no norm
+# layers: the encoder's are new, between convolutions from ImageNet.
 norm_cfg = dict(type='BN')
 model = dict(
     type='StagewiseEncoderDecoder',
@@ -21,7 +21,7 @@ model = dict(
         in_channels=[64, 128, 256, 512, 512, 512],
         num_classes=21,
         norm_cfg=norm_cfg,
-        # The paper's networks were trained in Caffe, which divides by the number of pixels.
-        loss_decode=dict(type='ClassWeightedCrossEntropyLoss', normalization='pixels')),
+        # The paper's networks were trained in Caffe, which divides by the valid pixels.
+        loss_decode=dict(type='ClassWeightedCrossEntropyLoss', normalization='valid')),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

@@ -1,4 +1,4 @@
-# For semantic edge networks. The paper leaves it open.
+# For semantic edge networks. Ours: the paper states no schedule for them.
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-2))
 param_scheduler = [dict(type='OneCycleLR', eta_max=1e-2, total_steps=2000, by_epoch=False)]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=2000, val_interval=2000)

@@ -1,6 +1,6 @@
 # The FCRN paper states no schedule. This one is of the authors' next network, in their release of
 # "Wider or Deeper", for Cityscapes: SGD at 1.6e-3 for 140 epochs, then linear from 8e-4 to 0 in 64.
-# That FCRN takes it, on VOC and PASCAL-Context too, is ours.
+# Ours: FCRN takes it, on PASCAL VOC and PASCAL-Context too.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=1.6e-3, momentum=0.9, weight_decay=5e-4),

@@ -1,12 +1,8 @@
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-import cv2
-import numpy as np
 import torch
 import torch.nn as nn
-from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.runner import BaseLoop, Runner
-from mmseg.engine.hooks import SegVisualizationHook
+from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -23,6 +19,8 @@ from mmseg_ext.ops.bootstrapped_cross_entropy import check_options
 from mmseg_ext.visualization import draw_class_shares, draw_hard_pixels
 from mmseg_ext.visualization.hard_pixels import SHARES_CAPTION
 
+from .picture_hook import PictureHook, to_rgb
+
 POINTS = 'bootstrap_points'  # in the message hub, and so in checkpoints
 
 
@@ -34,7 +32,7 @@ class Selection(NamedTuple):
 
 
 @HOOKS.register_module()
-class HardPixelVisualizationHook(SegVisualizationHook):
+class HardPixelVisualizationHook(PictureHook):
     """Show which pixels online bootstrapping keeps, and of which classes they are.
 
     The last paragraph of section 2.2 of `Bridging Category-level and Instance-level Semantic Image
@@ -96,9 +94,9 @@ class HardPixelVisualizationHook(SegVisualizationHook):
                  draw: bool = True,
                  **kwargs) -> None:
         check_options(thresh, min_kept, 'kept')
-        if interval < 1 or log_interval < 1:
-            raise ValueError('HardPixelVisualizationHook interval and log_interval must be at '
-                             f'least 1, got {interval} and {log_interval}.')
+        if log_interval < 1:
+            raise ValueError('HardPixelVisualizationHook log_interval must be at least 1, got '
+                             f'{log_interval}.')
         super().__init__(draw=draw, interval=interval, **kwargs)
         self.log_interval = log_interval
         self.selection = Selection(thresh, min_kept, per_image)
@@ -116,10 +114,7 @@ class HardPixelVisualizationHook(SegVisualizationHook):
         Raises:
             ValueError: There is none, or it does not bootstrap and nothing was given.
         """
-        model = runner.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            self._is_augmented |= isinstance(model, BaseTTAModel)
-            model = model.module
+        model, self._is_augmented = self.find_segmentor(runner)
         head = getattr(model, 'decode_head', None)
         if head is None:
             raise ValueError('HardPixelVisualizationHook needs a model with a decode_head, such as '
@@ -231,10 +226,8 @@ class HardPixelVisualizationHook(SegVisualizationHook):
                 sample.seg_logits.data[None], labels, self._share_of(labels.numel()))
             if self.draw and self._num_images % self.interval == 0:
                 meta = self._visualizer.dataset_meta
-                height, width = labels.shape[1:]
-                image = cv2.resize(image.permute(1, 2, 0).cpu().numpy(), (width, height))
                 picture = draw_hard_pixels(
-                    image[..., ::-1],
+                    to_rgb(image, labels.shape[1:]),
                     labels[0].cpu().numpy(),
                     sample.pred_sem_seg.data[0].cpu().numpy(),
                     kept[0].cpu().numpy(),
@@ -243,8 +236,7 @@ class HardPixelVisualizationHook(SegVisualizationHook):
                     classes=meta.get('classes'),
                     threshold=thresholds[0].item() if len(thresholds) else None,
                     ignore_index=self._ignore_index())
-                name = sample.img_path.replace('\\', '/').rpartition('/')[2].rpartition('.')[0]
-                self._add_picture(f'{mode}_hard_pixels_{name}', picture, runner)
+                self.add_picture(runner, f'{mode}_hard_pixels', picture, sample)
             self._num_images += 1
 
     def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
@@ -259,7 +251,7 @@ class HardPixelVisualizationHook(SegVisualizationHook):
             bars = draw_class_shares(self._statistics.labelled.numpy(),
                                      self._statistics.kept.numpy(), meta['palette'],
                                      meta.get('classes'), caption=SHARES_CAPTION)
-            self._add_picture(f'{mode}_hard_pixels_classes', bars, runner)
+            self.add_titled(runner, f'{mode}_hard_pixels_classes', bars)
 
     def _share_of(self, num_pixels: int) -> Selection:
         """The selection for one image with so many pixels."""
@@ -283,13 +275,6 @@ class HardPixelVisualizationHook(SegVisualizationHook):
             f'Hard pixels, {when}: kept {scalars["kept_fraction"]:.2%} of '
             f'{int(self._statistics.labelled.sum())} labelled pixels{below}\n'
             f'{self._statistics.table(classes)}')
-
-    def _add_picture(self, name: str, picture: np.ndarray, runner: Runner) -> None:
-        # In a test, runner.iter would build the training loop, with its data set.
-        step = runner.iter if isinstance(runner._train_loop, BaseLoop) else 0
-        self._visualizer.add_image(name, picture, step=step)
-        if self.show:
-            self._visualizer.show(picture, win_name=name, wait_time=self.wait_time)
 
     def _losses(self) -> List[nn.Module]:
         losses = self._head.loss_decode

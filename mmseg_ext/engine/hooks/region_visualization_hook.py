@@ -1,11 +1,7 @@
 from typing import Any, List, Optional, Sequence, Tuple
 
-import cv2
-import numpy as np
 import torch.nn as nn
-from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.runner import BaseLoop, Runner
-from mmseg.engine.hooks import SegVisualizationHook
+from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -13,9 +9,11 @@ from torch import Tensor
 from mmseg_ext.models.decode_heads import RegionHead
 from mmseg_ext.visualization import draw_winners, winning_regions
 
+from .picture_hook import PictureHook, to_rgb, truth_of
+
 
 @HOOKS.register_module()
-class RegionVisualizationHook(SegVisualizationHook):
+class RegionVisualizationHook(PictureHook):
     """Draw a prediction and the regions that it was taken from.
 
     Image, truth, prediction with the borders between the regions that won, and how large the
@@ -23,10 +21,8 @@ class RegionVisualizationHook(SegVisualizationHook):
     `Region-based semantic segmentation with end-to-end training
     <https://arxiv.org/abs/1607.07671>`_.
 
-    Takes the place of mmseg's ``SegVisualizationHook`` in ``default_hooks.visualization`` and has
-    its arguments, so ``tools/test.py CONFIG CHECKPOINT --show-dir DIR`` draws. The pictures are
-    ``DIR/vis_data/vis_image/{mode}_regions_{image name}_{iteration}.png``. Batches of which no
-    image is drawn cost nothing.
+    The pictures are ``{mode}_regions_{image name}_{iteration}.png``, see :class:`PictureHook`.
+    Batches of which no image is drawn cost nothing.
 
     Args:
         draw (bool): Whether to draw at all. Defaults to False.
@@ -46,9 +42,6 @@ class RegionVisualizationHook(SegVisualizationHook):
     """
 
     def __init__(self, draw: bool = False, interval: int = 50, **kwargs) -> None:
-        if interval < 1:
-            raise ValueError('RegionVisualizationHook interval must be at least 1, got '
-                             f'{interval}.')
         super().__init__(draw=draw, interval=interval, **kwargs)
         self._head: Optional[RegionHead] = None
         self._is_augmented = False
@@ -62,10 +55,7 @@ class RegionVisualizationHook(SegVisualizationHook):
         Raises:
             ValueError: It is no ``RegionHead``.
         """
-        model = runner.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            self._is_augmented |= isinstance(model, BaseTTAModel)
-            model = model.module
+        model, self._is_augmented = self.find_segmentor(runner)
         self._head = getattr(model, 'decode_head', None)
         if not isinstance(self._head, RegionHead):
             raise ValueError(
@@ -124,26 +114,18 @@ class RegionVisualizationHook(SegVisualizationHook):
         if self._head.softmax_first:
             scores = scores.log_softmax(dim=1)
         prediction = sample.pred_sem_seg.data[0].cpu().numpy()
-        image, regions = image.permute(1, 2, 0).cpu().numpy(), sample.regions
+        regions = sample.regions
         if sample.get('flip'):  # mmseg flips the prediction back
             axis = dict(vertical=0, horizontal=1)[sample.flip_direction]
-            image = np.flip(image, axis)
+            image = image.flip(axis + 1)
             regions = regions._replace(cells=regions.cells.flip(axis))
-
-        height, width = prediction.shape
-        image = cv2.resize(np.ascontiguousarray(image), (width, height))
         meta = self._visualizer.dataset_meta
         picture = draw_winners(
-            image[..., ::-1],
+            to_rgb(image, prediction.shape),
             prediction,
             winning_regions(scores.cpu().numpy(), regions, prediction),
             regions,
             meta['palette'],
-            truth=sample.gt_sem_seg.data[0].cpu().numpy() if 'gt_sem_seg' in sample else None,
+            truth=truth_of(sample),
             classes=meta.get('classes'))
-        name = sample.img_path.replace('\\', '/').rpartition('/')[2].rpartition('.')[0]
-        # In a test, runner.iter would build the training loop, with its data set.
-        step = runner.iter if isinstance(runner._train_loop, BaseLoop) else 0
-        self._visualizer.add_image(f'{mode}_regions_{name}', picture, step=step)
-        if self.show:
-            self._visualizer.show(picture, win_name=name, wait_time=self.wait_time)
+        self.add_picture(runner, f'{mode}_regions', picture, sample)

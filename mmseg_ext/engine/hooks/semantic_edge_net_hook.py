@@ -55,6 +55,9 @@ class SemanticEdgeNetHook(Hook):
             ``'semantic_edge_net.pth'``; it can be the ``checkpoint`` of another run's ``init_cfg``.
         max_wait (float): Minutes that the other processes wait for the first one. Defaults to 180.
 
+    Raises:
+        ValueError: If a number is not positive.
+
     Note:
         F of the edges in other windows is logged, with a warning where it is below 0.95. A file
         that was made for other classes than those of the data set, or for another order of them,
@@ -67,6 +70,11 @@ class SemanticEdgeNetHook(Hook):
                  lr: float = 0.01,
                  filename: str = 'semantic_edge_net.pth',
                  max_wait: float = 180.) -> None:
+        for name, value, kind in (('num_maps', num_maps, int), ('iterations', iterations, int),
+                                  ('lr', lr, (int, float)), ('max_wait', max_wait, (int, float))):
+            if not isinstance(value, kind) or not value > 0:
+                what = 'a whole number of at least 1' if kind is int else 'a positive number'
+                raise ValueError(f'SemanticEdgeNetHook {name} must be {what}, got {value!r}.')
         self.num_maps = num_maps
         self.iterations = iterations
         self.lr = lr
@@ -170,9 +178,8 @@ class SemanticEdgeNetHook(Hook):
         runner.logger.info(
             f'SEMEDALoss has no semantic edge network yet: {path} does not exist. It is trained '
             f'now, before iteration 1: {self.num_maps} label maps are taken from the training '
-            f'pipeline, then come {self.iterations} steps. With the default numbers that takes one '
-            'to three minutes on a CPU.' + (f' The {others} other processes wait.' if others else
-                                            ''))
+            f'pipeline, then come {self.iterations} steps. (512 maps and 2,000 steps take one to '
+            'three minutes on a CPU.)' + (f' The {others} other processes wait.' if others else ''))
         with _randomness_restored():  # a run that finds the file goes on just the same
             score = self._train(net, self._label_maps(runner), ignore_index, runner.logger)
         runner.logger.info(f'The semantic edge network was trained for {self.iterations} '

@@ -231,6 +231,10 @@ class SemanticEdgeNet(BaseModule):
         """
         if self.classes is not None:
             _check_same(self.classes, tuple(names), self.source)
+        elif len(names) != self.num_classes:
+            warnings.warn(f'The data set has {len(names)} classes, the semantic edge network '
+                          f'{self.num_classes}: see that num_classes of the head is right.',
+                          stacklevel=3)
         self.classes = tuple(names)
 
     def content(self) -> dict:

@@ -1,20 +1,17 @@
-from typing import List, Optional, Union
+from typing import List, Optional, Tuple, Union
 
-import torch
-import torch.nn as nn
-import torch.nn.functional as F
-from mmseg.models.losses.utils import get_class_weight
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_ext.ops import bootstrapped_cross_entropy, select_hard_pixels
-from mmseg_ext.ops.bootstrapped_cross_entropy import check_options
+from mmseg_ext.ops.bootstrapped_cross_entropy import check_options, cross_entropy
 
 from .divisor import op_normalization
+from .pixel_loss import PixelLoss
 
 
 @MODELS.register_module()
-class BootstrappedCrossEntropyLoss(nn.Module):
+class BootstrappedCrossEntropyLoss(PixelLoss):
     r"""Softmax cross entropy of the pixels that are hard for the current model.
 
     .. math:: L = \frac{1}{Z} \sum_{i:\, p_{i, y_i} < t} w_{y_i} \cdot (-\log p_{i, y_i})
@@ -45,9 +42,8 @@ class BootstrappedCrossEntropyLoss(nn.Module):
 
     Note:
         Exactly ``min_kept`` pixels are kept under ties; all valid ones if there are fewer. Pixels
-        are selected and counted per process; with several GPUs the gradients of the processes are
-        averaged, as everywhere in mmseg. A batch without a valid pixel gives 0 with a gradient
-        graph.
+        are selected and counted per process, see :class:`PixelLoss`. Weights that a caller gives
+        have no part in the selection.
     """
 
     def __init__(self,
@@ -58,63 +54,32 @@ class BootstrappedCrossEntropyLoss(nn.Module):
                  normalization: str = 'kept',
                  loss_weight: float = 1.0,
                  loss_name: str = 'loss_bootstrapped_ce') -> None:
-        super().__init__()
+        super().__init__(loss_weight, loss_name)
         normalization = op_normalization(normalization)
         check_options(thresh, min_kept, normalization)
-        class_weight = get_class_weight(class_weight)
-        self.register_buffer(
-            'class_weight',
-            None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32),
-            persistent=False)
+        self.register_class_weight(class_weight)
         self.selection = dict(
             thresh=thresh, min_kept=min_kept, per_image=per_image, normalization=normalization)
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
-
     @property
     def divides_by(self) -> None:
         """None: the loss selects pixels for itself and takes no weights of a sampler."""
 
-    def forward(self,
-                pred: Tensor,
-                target: Tensor,
-                weight: Optional[Tensor] = None,
-                avg_factor: Optional[float] = None,
-                reduction_override: Optional[str] = None,
-                ignore_index: int = 255,
-                **kwargs) -> Tensor:
-        """Compute the loss.
+    def pixel_losses(self, pred: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+        """Give the weighted cross entropy of each pixel, (N, H, W), 0 where it is not kept."""
+        return self._select(pred, target, ignore_index)[0]
 
-        Args:
-            pred (Tensor): Logits, (N, C, H, W).
-            target (Tensor): Labels, (N, H, W).
-            weight (Tensor, optional): Factor of each pixel, (N, H, W). It has no part in the
-                selection or in Z.
-            avg_factor (float, optional): Z, if the caller knows better.
-            reduction_override (str, optional): ``'none'`` for the loss of each pixel, 0 where it is
-                not kept, ``'sum'``, or ``'mean'`` (default).
-            ignore_index (int): Label of the pixels that do not count. Defaults to 255.
-            kwargs: Ignored; other losses in the same head may need them.
-
-        Returns:
-            Tensor: A scalar, or (N, H, W) with ``reduction_override='none'``.
-        """
-        reduction = reduction_override or 'mean'
-        if reduction == 'mean' and weight is None and avg_factor is None:
-            return self.loss_weight * bootstrapped_cross_entropy(
+    def mean(self, pred: Tensor, target: Tensor, weight: Optional[Tensor],
+             ignore_index: int) -> Tensor:
+        """Divide by Z, in one op where there are no further weights."""
+        if weight is None:
+            return bootstrapped_cross_entropy(
                 pred, target, class_weight=self.class_weight, ignore_index=ignore_index,
                 **self.selection)
+        losses, scale = self._select(pred, target, ignore_index)
+        return ((losses * weight).flatten(1).sum(dim=1) * scale.to(losses.dtype)).sum()
 
-        hard = select_hard_pixels(pred, target, ignore_index=ignore_index, **self.selection)
-        pred = pred.to(torch.promote_types(pred.dtype, torch.float32))
-        class_weight = None if self.class_weight is None else self.class_weight.to(pred.dtype)
-        losses = F.cross_entropy(
-            pred, target, weight=class_weight, ignore_index=ignore_index, reduction='none')
-        losses = self.loss_weight * losses.where(hard.kept, losses.new_zeros(()))
-        if weight is not None:
-            losses = losses * weight
-        if reduction == 'none':
-            return losses
-        if reduction == 'mean' and avg_factor is None:
-            return (losses.flatten(1).sum(dim=1) * hard.scale.to(losses.dtype)).sum()
-        return losses.sum() if reduction == 'sum' else losses.sum() / avg_factor
+    def _select(self, pred: Tensor, target: Tensor, ignore_index: int) -> Tuple[Tensor, Tensor]:
+        """The losses of the kept pixels, (N, H, W), and 1 / Z of each image, (N,)."""
+        kept, scale = select_hard_pixels(pred, target, ignore_index=ignore_index, **self.selection)
+        losses = cross_entropy(pred, target, self.class_weight, ignore_index, 'none')
+        return losses.where(kept, losses.new_zeros(())), scale

@@ -1,18 +1,17 @@
 from typing import List, Optional, Sequence, Union
 
 import torch
-import torch.nn as nn
-import torch.nn.functional as F
-from mmseg.models.losses.utils import get_class_weight
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_ext.ops.bootstrapped_cross_entropy import cross_entropy
 from mmseg_ext.ops.grouped_cross_entropy import grouped_nll
-from mmseg_ext.tools import tool_command
+
+from .pixel_loss import PixelLoss
 
 
 @MODELS.register_module()
-class ClassWeightedCrossEntropyLoss(nn.Module):
+class ClassWeightedCrossEntropyLoss(PixelLoss):
     r"""Softmax cross entropy with class weights and a choice of what the sum is divided by.
 
     .. math:: L = \frac{1}{Z} \sum_{i\,valid} w_{y_i} \cdot (-\log p_{i, y_i})
@@ -44,8 +43,7 @@ class ClassWeightedCrossEntropyLoss(nn.Module):
         FileNotFoundError: If ``class_weight`` is a file that is not there.
 
     Note:
-        Z is counted per process; with several GPUs the gradients of the processes are averaged, as
-        everywhere in mmseg. A batch without a valid pixel gives 0 with a gradient graph.
+        Z is counted per process, see :class:`PixelLoss`.
     """
 
     def __init__(self,
@@ -54,87 +52,29 @@ class ClassWeightedCrossEntropyLoss(nn.Module):
                  loss_weight: float = 1.0,
                  loss_name: str = 'loss_ce',
                  per_image: bool = False) -> None:
-        super().__init__()
+        super().__init__(loss_weight, loss_name)
         normalization = 'valid' if normalization == 'pixels' else normalization
         if normalization not in ('weights', 'valid'):
             raise ValueError(f"normalization must be 'weights' or 'valid', got {normalization!r}.")
-        try:
-            class_weight = get_class_weight(class_weight)
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"There is no file of class weights '{class_weight}'; make it by: "
-                + tool_command('class_frequencies.py', 'CONFIG', '--ignored', 'drop', '--only',
-                               'inverse_frequency', '--out', class_weight)) from None
-        self.register_buffer(
-            'class_weight',
-            None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32),
-            persistent=False)
+        self.register_class_weight(class_weight)
         self.normalization = normalization
         self.per_image = per_image
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
 
     @property
     def divides_by(self) -> str:
         """What the sum over the pixels is divided by: ``'weights'`` or ``'valid'``."""
         return 'valid' if self.class_weight is None else self.normalization
 
-    def forward(self,
-                pred: Tensor,
-                target: Tensor,
-                weight: Optional[Tensor] = None,
-                avg_factor: Optional[float] = None,
-                reduction_override: Optional[str] = None,
-                ignore_index: int = 255,
-                **kwargs) -> Tensor:
-        """Compute the loss.
+    def pixel_losses(self, pred: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+        """Give the weighted cross entropy of each pixel, (N, H, W)."""
+        return cross_entropy(pred, target, self.class_weight, ignore_index, 'none')
 
-        Args:
-            pred (Tensor): Logits, (N, C, H, W).
-            target (Tensor): Labels, (N, H, W).
-            weight (Tensor, optional): Factor of each pixel, (N, H, W), such as a sampler's.
-                Z does not depend on it.
-            avg_factor (float, optional): Z, if the caller knows better.
-            reduction_override (str, optional): ``'none'`` for the loss of each pixel, ``'sum'``, or
-                ``'mean'`` (default).
-            ignore_index (int): Label of the pixels that do not count. Defaults to 255.
-            kwargs: Ignored; other losses in the same head may need them.
-
-        Returns:
-            Tensor: A scalar, or (N, H, W) with ``reduction_override='none'``; float32 for half
-            precision.
-
-        Raises:
-            ValueError: On a CPU, if a label is neither a class nor ``ignore_index``.
-        """
-        pred = pred.to(torch.promote_types(pred.dtype, torch.float32))  # sums are large
-        class_weight = None if self.class_weight is None else self.class_weight.to(pred.dtype)
-        reduction = reduction_override or 'mean'
-        try:
-            loss = F.cross_entropy(
-                pred,
-                target,
-                weight=class_weight,
-                ignore_index=ignore_index,
-                # One pass without a map of losses, unless somebody needs the map.
-                reduction='none' if reduction == 'none' or weight is not None or self.per_image
-                else 'sum')
-        except IndexError as error:  # on a CPU; a GPU says no more than that an assertion failed
-            raise ValueError(
-                f'The label maps hold a value that is neither one of the {pred.size(1)} classes, '
-                f'0 to {pred.size(1) - 1}, nor {ignore_index}, ignored ({error}) Correct the files '
-                'or num_classes.') from None
-        if weight is not None:
-            loss = loss * weight
-        if reduction == 'none':
-            return self.loss_weight * loss
-        if reduction == 'mean' and avg_factor is None:
-            loss, total = self._per_image(loss), self._normalizer(target, ignore_index)
-            return self.loss_weight * _mean(loss, total.to(loss.dtype))
-        loss = loss.sum()
-        if reduction == 'mean':
-            loss = loss / avg_factor
-        return self.loss_weight * loss
+    def total(self, pred: Tensor, target: Tensor, weight: Optional[Tensor],
+              ignore_index: int) -> Tensor:
+        """Sum over the pixels; in one pass without a map of losses where the sum is one number."""
+        if weight is not None or self.per_image:
+            return super().total(pred, target, weight, ignore_index)
+        return cross_entropy(pred, target, self.class_weight, ignore_index, 'sum')
 
     def forward_cells(self, log_p: Sequence[Tensor], label_counts: Sequence[Tensor]) -> Tensor:
         """Compute the loss of the pixels from groups of them that have the same scores.
@@ -155,18 +95,6 @@ class ClassWeightedCrossEntropyLoss(nn.Module):
         if self.normalization == 'valid':
             total = torch.stack([counts.sum() for counts in label_counts])
         return self.loss_weight * _mean(loss, total)
-
-    def _per_image(self, values: Tensor) -> Tensor:
-        """Sum over each image, (N,), or over the batch, (1,)."""
-        return values.flatten(1).sum(dim=1) if self.per_image else values.sum()[None]
-
-    def _normalizer(self, target: Tensor, ignore_index: int) -> Tensor:
-        """Z of each image, (N,), or of the batch, (1,)."""
-        valid = target != ignore_index
-        if self.divides_by == 'valid':
-            return self._per_image(valid)
-        weight = self.class_weight[target.where(valid, target.new_zeros(()))]
-        return self._per_image(weight * valid)
 
 
 def _mean(loss: Tensor, total: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ import torch.nn as nn
 from mmseg.models.losses import CrossEntropyLoss
 from torch import Tensor
 
+from mmseg_ext.ops.library import widest_float
+
 #: The pixels that a sampler kept, the valid ones, all; the class weights of the valid ones; the
 #: number of images; nothing, which is a plain sum.
 DIVISORS = ('kept', 'valid', 'all', 'weights', 'images', 'nothing')
@@ -78,21 +80,21 @@ def divisor(loss: nn.Module, label: Tensor, weight: Tensor, ignore_index: int) -
         ignore_index (int): Label of the pixels that do not count.
 
     Returns:
-        Tensor: Z, (N,) float64: the loss is the sum over the images of the sum over the pixels of
-        an image, divided by its Z.
+        Tensor: Z, (N,) float64 (float32 on MPS): the loss is the sum over the images of the sum
+        over the pixels of an image, divided by its Z.
     """
-    kind = divides_by(loss)
+    kind, dtype = divides_by(loss), widest_float(label.device)
     if kind == 'images':
-        return label.new_full((len(label), ), len(label), dtype=torch.float64)
+        return label.new_full((len(label), ), len(label), dtype=dtype)
     if kind == 'nothing':
-        return label.new_ones(len(label), dtype=torch.float64)
+        return label.new_ones(len(label), dtype=dtype)
     if kind == 'weights':
         counted = _weights_of_pixels(loss, label, ignore_index)
     elif kind == 'kept':
         counted = weight > 0
     else:
         counted = label != ignore_index if kind == 'valid' else torch.ones_like(label)
-    counts = counted.flatten(1).sum(dim=1, dtype=torch.float64)
+    counts = counted.flatten(1).sum(dim=1, dtype=dtype)
     # as one number and, in a loss per image, as the mean of N values
     per_image = hasattr(loss, 'divides_by') and getattr(loss, 'per_image', False)
     return counts * len(label) if per_image else counts.sum().expand(len(label))

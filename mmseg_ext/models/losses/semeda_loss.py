@@ -1,9 +1,10 @@
+import logging
 import warnings
 from typing import Callable, Optional, Sequence
 
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmseg.registry import MODELS
 from mmseg.utils import OptConfigType
 from torch import Tensor
@@ -12,9 +13,11 @@ from mmseg_ext.models.backbones.semantic_edge_net import SemanticEdgeNet
 from mmseg_ext.ops.semantic_edge_distance import semantic_edge_distance
 from mmseg_ext.ops.semantic_edges import semantic_edges
 
+from .pixel_loss import PixelLoss
+
 
 @MODELS.register_module()
-class SEMEDALoss(nn.Module):
+class SEMEDALoss(PixelLoss):
     r"""Distance of prediction and ground truth in the features of a semantic edge network.
 
     .. math:: L = \sum_l \lambda_l \|\hat\psi_l - \psi_l^*\|_1
@@ -66,9 +69,7 @@ class SEMEDALoss(nn.Module):
         ``avg_non_ignore=True``. Give it that: else the share of ignored pixels, padding among
         them, weakens the cross entropy alone.
 
-        Valid pixels are counted per process; with several GPUs the gradients of the processes are
-        averaged, as everywhere in mmseg. A batch without a valid pixel gives 0 with a gradient
-        graph.
+        Valid pixels are counted per process, see :class:`PixelLoss`.
     """
 
     def __init__(self,
@@ -82,7 +83,7 @@ class SEMEDALoss(nn.Module):
                  init_cfg: OptConfigType = None,
                  class_agnostic: bool = False,
                  band: Optional[int] = None) -> None:
-        super().__init__()
+        super().__init__(loss_weight, loss_name)
         if norm not in ('mean', 'sum'):
             raise ValueError(f"SEMEDALoss norm must be 'mean' or 'sum', got {norm!r}.")
         if len(layer_weights) != len(channels) + 1:
@@ -94,8 +95,6 @@ class SEMEDALoss(nn.Module):
         self.layer_weights = tuple(map(float, layer_weights))
         self.norm = norm
         self.activated = activated
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
         self.channels = tuple(channels)
         self.class_agnostic = class_agnostic
         self.band = None if band is None else int(band)
@@ -147,74 +146,56 @@ class SEMEDALoss(nn.Module):
             self.edge_net._apply(fn, *args, **kwargs)
         return super()._apply(fn, *args, **kwargs)
 
-    def forward(self,
-                pred: Tensor,
-                target: Tensor,
-                weight: Optional[Tensor] = None,
-                avg_factor: Optional[float] = None,
-                reduction_override: Optional[str] = None,
-                ignore_index: int = 255,
-                **kwargs) -> Tensor:
-        """Compute the loss.
+    def pixel_losses(self, pred: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+        """Give the distance at each pixel, (N, H, W)."""
+        weight = self._near_edges(pred, target, ignore_index)
+        return self._distance(pred, target, weight, ignore_index, 'none')
 
-        Args:
-            pred (Tensor): Logits, (N, C, H, W).
-            target (Tensor): Labels, (N, H, W).
-            weight (Tensor, optional): Factor of each pixel, (N, H, W), such as a sampler's.
-                The number of valid pixels does not depend on it.
-            avg_factor (float, optional): What the sum over the pixels is divided by, if the caller
-                knows better.
-            reduction_override (str, optional): ``'none'`` for the distance of each pixel,
-                ``'sum'`` over them, or ``'mean'`` (default).
-            ignore_index (int): Label of the pixels that do not count. Defaults to 255.
-            kwargs: Ignored; other losses in the same head may need them.
+    def total(self, pred: Tensor, target: Tensor, weight: Optional[Tensor],
+              ignore_index: int) -> Tensor:
+        """Sum the distances without a map of them."""
+        near = self._near_edges(pred, target, ignore_index)
+        if near is not None:
+            weight = near if weight is None else weight * near
+        return self._distance(pred, target, weight, ignore_index, 'sum')
 
-        Returns:
-            Tensor: A scalar, or (N, H, W) with ``reduction_override='none'``; float32 for half
-            precision.
+    def _near_edges(self, pred: Tensor, target: Tensor, ignore_index: int) -> Optional[Tensor]:
+        if self.band is None:
+            return None
+        return near_edges(target, self.band, ignore_index).to(pred.dtype)
 
-        Raises:
-            ValueError: If the logits have not C channels or, on a CPU, a label is neither a class
-                nor ``ignore_index``.
-        """
+    def _distance(self, pred: Tensor, target: Tensor, weight: Optional[Tensor], ignore_index: int,
+                  reduction: str) -> Tensor:
         self.build_edge_net(pred.size(1))
         if not self.is_ready:
             self._get_ready(pred)
-        if self.band is not None:
-            near = near_edges(target, self.band, ignore_index)
-            weight = near.to(pred.dtype) if weight is None else weight * near
-        reduction = reduction_override or 'mean'
         layers = self.edge_net.layers
         factors = self.layer_weights
         if self.norm == 'mean':
             factors = [factor / len(bias) for factor, (_, bias) in zip(factors, layers)]
-        distance = semantic_edge_distance(
+        return semantic_edge_distance(
             pred,
             target,
             layers,
             factors,
             pixel_weight=weight,
             activated=self.activated,
-            reduction='none' if reduction == 'none' else 'sum',
+            reduction=reduction,
             ignore_index=ignore_index)
-        if reduction == 'mean':
-            if avg_factor is None and self.norm == 'mean':
-                avg_factor = (target != ignore_index).sum().clamp(min=1)
-            elif avg_factor is None:
-                avg_factor = max(len(pred), 1)
-            distance = distance / avg_factor
-        return self.loss_weight * distance
 
     def _get_ready(self, pred: Tensor) -> None:
         """Read the weights that nobody has read: mmengine does not see losses in a list."""
         self.edge_net.to(pred.device)
         self.init_weights()
         if not self.is_ready:
-            warnings.warn(
+            sentence = (
                 'SEMEDALoss compares features of a network that was not trained. Add '
                 "custom_hooks=[dict(type='SemanticEdgeNetHook')] to the config, which trains it "
                 "when training starts, or name its checkpoint in the loss: init_cfg=dict("
-                "type='Pretrained', checkpoint=FILE).", stacklevel=3)
+                "type='Pretrained', checkpoint=FILE).")
+            warnings.warn(sentence, stacklevel=2)
+            # a warning is in no log file
+            print_log(sentence, logger='current', level=logging.WARNING)
             self.is_ready = True
 
 

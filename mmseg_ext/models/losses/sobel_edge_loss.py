@@ -1,16 +1,15 @@
-from typing import Optional
-
 import torch
-import torch.nn as nn
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_ext.ops.semantic_edge_features import check_labels
+from mmseg_ext.ops.checks import check_labels
 from mmseg_ext.ops.sobel import sobel
+
+from .pixel_loss import PixelLoss
 
 
 @MODELS.register_module()
-class SobelEdgeLoss(nn.Module):
+class SobelEdgeLoss(PixelLoss):
     r"""Distance of prediction and ground truth after Sobel's kernels: the baseline of SEMEDA.
 
     .. math:: L = \lambda_1 \| \mathrm{Sobel}(\hat S) - \mathrm{Sobel}(S^*) \|_1
@@ -31,52 +30,20 @@ class SobelEdgeLoss(nn.Module):
 
     Note:
         The loss is divided by the valid pixels; mmseg's cross entropy beside it needs
-        ``avg_non_ignore=True`` to be so too.
-
-        Valid pixels are counted per process; with several GPUs the gradients of the processes are
-        averaged, as everywhere in mmseg. A batch without a valid pixel gives 0 with a gradient
-        graph.
+        ``avg_non_ignore=True`` to be so too. Valid pixels are counted per process, see
+        :class:`PixelLoss`.
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_sobel') -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
+        super().__init__(loss_weight, loss_name)
 
     @property
     def divides_by(self) -> str:
         """What the sum over the pixels is divided by: the valid ones."""
         return 'valid'
 
-    def forward(self,
-                pred: Tensor,
-                target: Tensor,
-                weight: Optional[Tensor] = None,
-                avg_factor: Optional[float] = None,
-                reduction_override: Optional[str] = None,
-                ignore_index: int = 255,
-                **kwargs) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            pred (Tensor): Logits, (N, C, H, W).
-            target (Tensor): Labels, (N, H, W).
-            weight (Tensor, optional): Factor of each pixel, (N, H, W), such as a sampler's.
-                The number of valid pixels does not depend on it.
-            avg_factor (float, optional): What the sum over the pixels is divided by, if the caller
-                knows better.
-            reduction_override (str, optional): ``'none'`` for the distance of each pixel,
-                ``'sum'`` over them, or ``'mean'`` (default).
-            ignore_index (int): Label of the pixels that do not count. Defaults to 255.
-            kwargs: Ignored; other losses in the same head may need them.
-
-        Returns:
-            Tensor: A scalar, or (N, H, W) with ``reduction_override='none'``; float32 for half
-            precision.
-
-        Raises:
-            ValueError: On a CPU, if a label is neither a class nor ``ignore_index``.
-        """
+    def pixel_losses(self, pred: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+        """Give the distance at each pixel, (N, H, W)."""
         valid = target != ignore_index
         label = target.where(valid, target.new_zeros(()))[:, None].long()
         check_labels(target, valid, pred.size(1), ignore_index)
@@ -85,13 +52,4 @@ class SobelEdgeLoss(nn.Module):
         pred = pred.masked_fill(~valid[:, None], 0)
         known = valid[:, None].to(pred.dtype)
         difference = (pred.softmax(dim=1) * known).scatter_add(1, label, -known)
-        distance = sobel(difference).abs().mean(dim=1) * valid
-        if weight is not None:
-            distance = distance * weight
-        reduction = reduction_override or 'mean'
-        if reduction == 'none':
-            return self.loss_weight * distance
-        distance = distance.sum()
-        if reduction == 'mean':
-            distance = distance / (valid.sum().clamp(min=1) if avg_factor is None else avg_factor)
-        return self.loss_weight * distance
+        return sobel(difference).abs().mean(dim=1) * valid

@@ -15,8 +15,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..bootstrapped_cross_entropy import accumulation_dtype, empty_gradient, wrong_label
+from ..checks import check_labels
 from ..hard_pixel_mask import keep_hard
+from ..library import accumulation_dtype, empty_gradient
 
 # The codes of a pixel; a kernel reads only constants of this type from outside.
 IGNORED, WRONG, EASY, HARD = (tl.constexpr(code) for code in range(4))
@@ -155,9 +156,12 @@ def forward(logits: Tensor, labels: Tensor, class_weight: Optional[Tensor],
     with torch.cuda.device_of(logits):
         _forward_kernel[grid](x, labels, losses, codes, limit, ignore_index, x.size(2),
                               *x.stride(), **constants)
-    _refuse_wrong_labels(labels, codes == WRONG.value, logits.size(1), ignore_index)
-
     valid = codes >= EASY.value
+    if labels.is_cuda:  # asserted there: to ask for the answer would wait for the GPU
+        torch._assert_async((codes != WRONG.value).all(), 'labels hold a value that is neither one '
+                            f'of the {logits.size(1)} classes nor ignore_index, {ignore_index}.')
+    else:
+        check_labels(labels, codes != IGNORED.value, logits.size(1), ignore_index)
     over = None if thresh is None else codes == HARD.value
     kept = keep_hard(losses, valid, over, min_kept, per_image)
     if class_weight is not None:
@@ -206,11 +210,3 @@ def _launch(x: Tensor) -> Tuple[Tuple[int], Dict[str, Any]]:
     return (x.size(0) * triton.cdiv(x.size(2), block), ), dict(
         LOWEST=torch.finfo(accumulation_dtype(x)).min, CLASSES=x.size(1), ROWS=rows, BLOCK=block,
         num_warps=min(32, max(4, rows * block // 1024)))
-
-
-def _refuse_wrong_labels(labels: Tensor, wrong: Tensor, classes: int, ignore_index: int) -> None:
-    if labels.is_cuda:  # asserted there: to ask for the answer would wait for the GPU
-        torch._assert_async(~wrong.any(), 'labels hold a value that is neither one of the '
-                            f'{classes} classes nor ignore_index, {ignore_index}.')
-    elif wrong.any():
-        raise ValueError(wrong_label(labels[wrong][0], classes, ignore_index))

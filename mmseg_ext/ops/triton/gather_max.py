@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..gather_max import check_index
+from ..checks import check_index
 
 # Most columns of a program; 128 to a warp, so that a thread has 4, 16 bytes of a float32 row.
 MAX_BLOCK = 512

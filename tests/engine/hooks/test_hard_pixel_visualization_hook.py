@@ -214,7 +214,8 @@ def test_a_model_without_decode_head_is_named(make_hook):
 @pytest.mark.parametrize('kwargs, match', [
     (dict(thresh=1.5), 'thresh .* got 1.5'),
     (dict(min_kept=0), 'min_kept .* got 0'),
-    (dict(thresh=0.5, interval=0), 'at least 1, got 0 and 50'),
+    (dict(thresh=0.5, interval=0), 'interval must be at least 1, got 0'),
+    (dict(thresh=0.5, log_interval=0), 'log_interval must be at least 1, got 0'),
 ])
 def test_wrong_arguments_are_refused(make_hook, kwargs, match):
     with pytest.raises(ValueError, match=match):

@@ -78,7 +78,7 @@ def make_runner(model, folder, hook=BRIEF, maps=None, max_iters=1, **kwargs):
         train_cfg=dict(by_epoch=False, max_iters=max_iters),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1)),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)),
-        custom_hooks=[SemanticEdgeNetHook(**hook)], default_scope='mmseg',
+        custom_hooks=[] if hook is None else [SemanticEdgeNetHook(**hook)], default_scope='mmseg',
         experiment_name=f'semantic_edge_net_{next(RUN_NUMBERS)}', **kwargs)
 
 
@@ -362,6 +362,29 @@ def test_the_file_of_one_run_serves_as_that_of_another(tmp_path):
 def test_what_cannot_work_is_refused_before_training(loss, error, message, tmp_path):
     with pytest.raises(error, match=message):
         make_runner(make_model([CE, loss]), tmp_path).train()
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(num_maps=0), 'num_maps must be a whole number of at least 1, got 0'),
+    (dict(iterations=1e3), 'iterations must be a whole number of at least 1, got 1000.0'),
+    (dict(lr=-0.1), 'lr must be a positive number, got -0.1'),
+    (dict(max_wait='long'), "max_wait must be a positive number, got 'long'")])
+def test_a_number_that_makes_no_sense_is_refused_when_it_is_built(options, message):
+    with pytest.raises(ValueError, match=f'SemanticEdgeNetHook {message}'):
+        SemanticEdgeNetHook(**options)
+
+
+@pytest.mark.filterwarnings('ignore:SEMEDALoss compares')
+def test_the_log_of_a_run_without_the_hook_says_that_it_is_missing(tmp_path):
+    log = run(make_model([CE, SEMEDA]), tmp_path, hook=None)
+    assert log.count('features of a network that was not trained. Add custom_hooks') == 1
+
+
+def test_a_data_set_of_another_number_of_classes_is_told(tmp_path):
+    maps = Maps()
+    maps.metainfo = dict(classes=('cat', 'dog'))
+    with pytest.warns(UserWarning, match='has 2 classes, the semantic edge network 3'):
+        run(make_model(SEMEDA), tmp_path, maps=maps)
 
 
 # each starts two processes: 5 s alone

@@ -9,7 +9,7 @@ from mmseg.models.decode_heads import FCNHead
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_ext.models import BootstrapPixelSampler
+from mmseg_ext.models import BootstrapPixelSampler, PixelLoss
 from mmseg_ext.models.losses.divisor import divisor
 
 LOSSES = [
@@ -160,3 +160,44 @@ def test_a_loss_has_mmsegs_arguments_and_its_weight_is_a_factor(name, options):
                            two_images())[0]['loss_ours'] for x in (1., 3.))
     torch.testing.assert_close(three, 3 * one)
     assert MODELS.build(dict(type=name)).loss_name.startswith('loss_')
+
+
+@pytest.mark.parametrize('change, sentence', [
+    (dict(target=torch.zeros(2, 12, 16)), 'target integer tensors, got torch.float32 and torch.fl'),
+    (dict(target=torch.zeros(2, 12, 15).long()), r'same N, H and W, got \(2, 3, 12, 16\) and \(2'),
+    (dict(pred=torch.zeros(2, 3, 12, 16).long()), 'pred must be floating-point'),
+    (dict(pred=None), 'pred must be a tensor, got NoneType'),
+    (dict(ignore_index=None), 'ignore_index must be a whole number, got None'),
+    (dict(ignore_index=-100, target=torch.full((2, 12, 16), 3)), 'labels hold 3, which is neither'),
+    (dict(reduction_override='batchmean'), 'reduction_override must be one of'),
+], ids=['float-labels', 'sizes', 'integer-logits', 'no-logits', 'no-ignored', 'label', 'reduction'])
+@pytest.mark.parametrize('name', LOSSES)
+def test_a_wrong_argument_is_refused_in_a_sentence(name, change, sentence):
+    arguments = dict(pred=torch.zeros(2, 3, 12, 16), target=torch.zeros(2, 12, 16).long())
+    with pytest.raises(ValueError, match=sentence):
+        MODELS.build(dict(type=name))(**dict(arguments, **change))
+
+
+@pytest.mark.parametrize('name', [n for n in LOSSES if 'class_weight' in OPTIONS[n]])
+@pytest.mark.parametrize('call', [{}, dict(weight=torch.ones(2, 12, 16)), dict(avg_factor=7)],
+                         ids=['mean', 'weights', 'avg_factor'])
+def test_there_must_be_a_weight_for_each_class(name, call):
+    loss = MODELS.build(dict(type=name, class_weight=[1., 2.]))
+    with pytest.raises(ValueError, match=r'one number for each of the 3 classes.*\(2,\)'):
+        loss(torch.zeros(2, 3, 12, 16), torch.zeros(2, 12, 16).long(), **call)
+
+
+def test_a_loss_of_your_own_needs_its_pixels_and_its_divisor_alone():
+    class AbsoluteError(PixelLoss):
+        divides_by = 'valid'
+
+        def pixel_losses(self, pred, target, ignore_index):
+            valid = target != ignore_index
+            right = pred.softmax(dim=1).gather(1, target.where(valid, target * 0)[:, None])[:, 0]
+            return (1 - right) * valid
+
+    label, pred = two_images()[:, 0], torch.randn(2, 3, 12, 16)
+    loss = AbsoluteError(loss_weight=2., loss_name='loss_mae')
+    each = loss(pred, label, ignore_index=IGNORED, reduction_override='none')
+    torch.testing.assert_close(loss(pred, label, ignore_index=IGNORED),
+                               each.sum() / (label != IGNORED).sum())

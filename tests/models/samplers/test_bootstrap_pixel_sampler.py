@@ -11,6 +11,7 @@ from mmseg.structures import SegDataSample
 from mmseg.structures.sampler import OHEMPixelSampler
 
 from mmseg_ext.models import BootstrapPixelSampler
+from mmseg_ext.models.losses.divisor import divides_by
 from mmseg_ext.ops import bootstrapped_cross_entropy
 
 CONTEXT = SimpleNamespace(ignore_index=255, loss_decode=CrossEntropyLoss(loss_weight=1.0))
@@ -225,6 +226,11 @@ def test_every_loss_of_a_list_is_divided_by_what_the_sampler_says(ignore_index, 
         **selection)
     assert losses['loss_all'].item() == pytest.approx(plain, rel=1e-5)
     assert losses['loss_own_images'].item() == pytest.approx(plain, rel=1e-5)
+
+
+def test_the_class_weights_of_a_sigmoid_are_factors_and_no_divisor():
+    loss = CrossEntropyLoss(use_sigmoid=True, class_weight=[3.])
+    assert divides_by(loss) == 'all'
 
 
 def test_a_second_sampler_and_a_copy_of_the_head_change_nothing():

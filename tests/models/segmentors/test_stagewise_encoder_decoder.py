@@ -8,7 +8,7 @@ from mmseg.structures import SegDataSample
 from mmseg_ext.models import StagewiseEncoderDecoder
 
 
-def build(type='StagewiseEncoderDecoder', head=None, **test_cfg):
+def build(type='StagewiseEncoderDecoder', head=None, align_corners=False, **test_cfg):
     torch.manual_seed(0)
     return MODELS.build(
         dict(
@@ -16,6 +16,7 @@ def build(type='StagewiseEncoderDecoder', head=None, **test_cfg):
             backbone=dict(type='VGG', depth=11, base_channels=2),
             decode_head=head or dict(
                 type='LRNHead', in_channels=[2, 4, 8, 16, 16, 16], num_classes=3,
+                align_corners=align_corners,
                 loss_decode=dict(type='ClassWeightedCrossEntropyLoss')),
             test_cfg=ConfigDict(**(test_cfg or dict(mode='whole'))))).eval()
 
@@ -68,10 +69,15 @@ def test_padding_and_flip_are_undone_for_every_stage():
     ((64, 64), (50, 60), (0, 0, 0, 0)),
     ((48, 75), (90, 131), (7, 4, 2, 1)),  # left, right, top, bottom
     ((64, 48), (33, 20), (0, 0, 5, 0))])
-@pytest.mark.parametrize('key', ['padding_size', 'img_padding_size'])  # in training, at test
+@pytest.mark.parametrize('key, align_corners', [
+    ('padding_size', False), ('img_padding_size', True)])  # in training, at test
 def test_every_stage_is_brought_to_the_original_image_by_bilinear_resizing(
-        key, size, original, padding, direction):
-    model, image = build(), torch.randn(2, 3, *size)
+        key, align_corners, size, original, padding, direction):
+    model, image = build(align_corners=align_corners), torch.randn(2, 3, *size)
+
+    def resize(logits, size):
+        return F.interpolate(logits, size, mode='bilinear', align_corners=align_corners)
+
     stages = [torch.randn(2, 3, -(-size[0] // 2**k), -(-size[1] // 2**k)) for k in range(5, -1, -1)]
     model.decode_head.forward = lambda features: stages
     left, right, top, bottom = padding
@@ -79,11 +85,11 @@ def test_every_stage_is_brought_to_the_original_image_by_bilinear_resizing(
                 flip_direction=direction, **{key: list(padding)})
     results = model.predict(image, [SegDataSample(metainfo=meta) for _ in range(2)])
     for k, logits in enumerate(stages):
-        full = F.interpolate(logits, size, mode='bilinear')
+        full = resize(logits, size)
         full = full[:, :, top:size[0] - bottom, left:size[1] - right]
         if direction is not None:
             full = full.flip(3 if direction == 'horizontal' else 2)
-        expected = F.interpolate(full, original, mode='bilinear').argmax(dim=1)
+        expected = resize(full, original).argmax(dim=1)
         for n in range(2):
             assert results[n].stage_sem_seg.data[k].equal(expected[n].to(torch.uint8))
 
