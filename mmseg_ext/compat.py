@@ -15,6 +15,8 @@ from typing import Any, ContextManager, Iterator, List, Optional, Tuple
 
 import numpy as np
 
+from .tools import tool_command
+
 # Import name, names of the distribution, versions that mmsegmentation 1.x and we work with.
 REQUIREMENTS = (
     ('torch', ('torch',), '>=2.1'),
@@ -256,8 +258,9 @@ def prepare_distributed(cfg: Any) -> None:
     if launcher == 'none' or get_device() != 'cpu':
         return
     if launcher != 'pytorch':
+        command = tool_command('dist_train.sh', 'CONFIG', 'PROCESSES')
         raise ValueError(f"launcher '{launcher}' needs a GPU in mmengine; without one use "
-                         "launcher 'pytorch', for example with tools/dist_train.sh")
+                         f"launcher 'pytorch', for example with {command}")
 
     # Without a wrapper of its own a config gets mmengine's defaults for these two.
     wrapper = cfg.get('model_wrapper_cfg') or dict(

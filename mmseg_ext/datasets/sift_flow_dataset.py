@@ -1,5 +1,7 @@
 from mmseg.registry import DATASETS
 
+from mmseg_ext.tools import tool_command
+
 from .checked_seg_dataset import CheckedSegDataset
 
 
@@ -48,4 +50,4 @@ class SIFTFlowDataset(CheckedSegDataset):
     HOW_TO_GET = (
         'To get it: unpack '
         'http://www.cs.unc.edu/~jtighe/Papers/ECCV10/siftflow/SiftFlowDataset.zip in a FOLDER, '
-        'then python tools/convert_siftflow.py FOLDER DATA_ROOT.')
+        f"then {tool_command('convert_siftflow.py', 'FOLDER', 'DATA_ROOT')}.")

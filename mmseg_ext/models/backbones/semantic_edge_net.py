@@ -11,6 +11,7 @@ from mmseg.utils import OptMultiConfig
 from torch import Tensor
 
 from mmseg_ext.ops.semantic_edge_features import Layer, semantic_edge_features
+from mmseg_ext.tools import tool_command
 
 #: Before the names of the network's weights in a checkpoint of ``SemanticEdgeDetector``.
 PREFIX = 'edge_net.'
@@ -158,9 +159,9 @@ class SemanticEdgeNet(BaseModule):
             checkpoint = CheckpointLoader.load_checkpoint(filename, map_location='cpu')
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"There is no semantic edge network '{filename}'. Train it by: python "
-                'tools/train.py configs/semeda/edges_1xb8-2k_DATASET.py; or leave init_cfg out: '
-                'SemanticEdgeNetHook then trains it at the start.') from None
+                f"There is no semantic edge network '{filename}'. Train it by: "
+                f"{tool_command('train.py', 'configs/semeda/edges_1xb8-2k_DATASET.py')}; or leave "
+                'init_cfg out: SemanticEdgeNetHook then trains it at the start.') from None
         self.read(checkpoint, filename, prefix)
 
     def read(self, checkpoint: dict, source: str, prefix: Optional[str] = None) -> None:
