@@ -30,15 +30,7 @@ def _kernel(labels, edges, ignored, height, width, BLOCK: tl.constexpr):
 
 
 def forward(labels: Tensor, ignore_index: int) -> Tensor:
-    """Find the pixels that have a neighbour of another label.
-
-    Args:
-        labels (Tensor): (N, H, W); uint8, int16, int32 or int64; contiguous.
-        ignore_index (int): Label of the pixels that are neither edges nor neighbours.
-
-    Returns:
-        Tensor: Bool, (N, H, W).
-    """
+    """Find the pixels with a neighbour of another label: contiguous integers (N, H, W) -> bool."""
     edges = torch.empty_like(labels, dtype=torch.bool)
     if labels.numel() > 0:
         images, height, width = labels.shape
