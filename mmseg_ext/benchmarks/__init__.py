@@ -9,11 +9,13 @@ from . import (
     regions,
     semeda,
     semeda_models,
+    semeda_ops,
 )
 from .case import Case, benchmark, family
 from .measure import measure
 
 __all__ = [
     'Case', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'evaluation',
-    'family', 'lrn', 'measure', 'region_data', 'region_head', 'regions', 'semeda', 'semeda_models'
+    'family', 'lrn', 'measure', 'region_data', 'region_head', 'regions', 'semeda', 'semeda_models',
+    'semeda_ops'
 ]

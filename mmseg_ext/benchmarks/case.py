@@ -23,10 +23,10 @@ class Case:
             by ``torch.autograd.grad`` of these. Nothing is accumulated in ``.grad``, so there is
             nothing to reset between calls.
         phase (str): What a run does, as the tables call it. Defaults to ``'forward'``.
-        floor_bytes (dict[str, int], optional): For each phase the bytes that have to be read
-            or written whatever the program does. None where arithmetic, not memory, decides.
+        floor_bytes (dict[str, int], optional): For each phase the bytes that every program has
+            to read and write. None if arithmetic, not memory, decides the time.
         parity (Callable, optional): Called before the clock starts; raises if the runs do not
-            compute the same. None where they are not meant to.
+            compute the same. None if they are not meant to.
     """
     inputs: str
     runs: Dict[str, Callable[[], Any]]

@@ -107,8 +107,8 @@ class CheckedSegDataset(BaseSegDataset):
 
     A missing folder, an empty one, an image without a label, a file that cannot be decoded and a
     label value outside the classes each give one sentence, the first three when the list of files
-    is made, the others when the file is loaded (before any augmentation, so the whole label map
-    is checked whatever crop is taken; before its values are cut to 8 bits). Labels are asked for in
+    is made, the others when the file is loaded. Then the label map is still whole, and its values
+    are not yet cut to 8 bits. Labels are asked for in
     training, and in a test whose pipeline loads them.
 
     The folders are found in one of two ways: from ``split``, by the first of the

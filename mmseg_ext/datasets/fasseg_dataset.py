@@ -18,7 +18,7 @@ class FASSEGDataset(CheckedSegDataset):
         data_root/images/train/*.jpg
         data_root/labels/train/*.png
 
-    The palette is that of the original.
+    The palette is the original one.
 
     Args:
         **kwargs: Arguments of :class:`CheckedSegDataset` and of mmseg's

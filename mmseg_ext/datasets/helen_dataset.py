@@ -1,5 +1,7 @@
 from mmseg.registry import DATASETS
 
+from mmseg_ext.tools import tool_command
+
 from .checked_seg_dataset import CheckedSegDataset
 
 
@@ -45,5 +47,5 @@ class HELENDataset(CheckedSegDataset):
     LAYOUTS = (('images/{split}', 'labels/{split}'), )
     HOW_TO_GET = (
         "To get it: unpack SmithCVPR2013_dataset_resized.zip from the page 'Exemplar-Based Face "
-        "Parsing' of Smith et al. (University of Wisconsin-Madison) in a FOLDER, then python "
-        'tools/convert_helen.py FOLDER DATA_ROOT.')
+        "Parsing' of Smith et al. (University of Wisconsin-Madison) in a FOLDER, then "
+        f"{tool_command('convert_helen.py', 'FOLDER', 'DATA_ROOT')}.")

@@ -1,5 +1,7 @@
 from mmseg.registry import DATASETS
 
+from mmseg_ext.tools import tool_command
+
 from .checked_seg_dataset import CheckedSegDataset
 
 
@@ -17,7 +19,7 @@ class LabelMeFacadeDataset(CheckedSegDataset):
         data_root/images/train/*.jpg
         data_root/labels/train/*.png
 
-    The palette is that of the original.
+    The palette is the original one.
 
     Args:
         **kwargs: Arguments of :class:`CheckedSegDataset` and of mmseg's
@@ -34,4 +36,4 @@ class LabelMeFacadeDataset(CheckedSegDataset):
     LAYOUTS = (('images/{split}', 'labels/{split}'), )
     HOW_TO_GET = (
         'To get it: git clone https://github.com/cvjena/labelmefacade, then '
-        'python tools/convert_labelmefacade.py labelmefacade DATA_ROOT.')
+        f"{tool_command('convert_labelmefacade.py', 'labelmefacade', 'DATA_ROOT')}.")

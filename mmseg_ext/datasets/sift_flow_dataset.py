@@ -1,5 +1,7 @@
 from mmseg.registry import DATASETS
 
+from mmseg_ext.tools import tool_command
+
 from .checked_seg_dataset import CheckedSegDataset
 
 
@@ -9,7 +11,7 @@ class SIFTFlowDataset(CheckedSegDataset):
 
     Liu, Yuen and Torralba, CVPR 2009 and TPAMI 2011: 2,488 training images (two of them without
     labels: highway_bost181 and street_urb506) and 200 test images, in which no pixel is cow,
-    desert or moon. Names and order of the classes are those of the released labels; they are
+    desert or moon. Names and order of the classes are as in the released labels; they are
     listed in data/sift-flow/classes.txt of https://github.com/shelhamer/fcn.berkeleyvision.org.
 
     The release of Tighe and Lazebnik (ECCV 2010,
@@ -48,4 +50,4 @@ class SIFTFlowDataset(CheckedSegDataset):
     HOW_TO_GET = (
         'To get it: unpack '
         'http://www.cs.unc.edu/~jtighe/Papers/ECCV10/siftflow/SiftFlowDataset.zip in a FOLDER, '
-        'then python tools/convert_siftflow.py FOLDER DATA_ROOT.')
+        f"then {tool_command('convert_siftflow.py', 'FOLDER', 'DATA_ROOT')}.")

@@ -3,6 +3,8 @@ from typing import List
 
 from mmseg.registry import DATASETS
 
+from mmseg_ext.tools import tool_command
+
 from .checked_seg_dataset import CheckedSegDataset
 
 
@@ -51,8 +53,8 @@ class SUNRGBDDataset(CheckedSegDataset):
     LAYOUTS = (('image/{split}', 'label37/{split}'), ('images/{split}', 'labels/{split}'))
     HOW_TO_GET = (
         'To get it: git clone https://github.com/chrischoy/SUN_RGBD and run its '
-        'download_and_extract.sh, or convert the original download with '
-        "tools/convert_sunrgbd.py (configs/lrn/README.md, 'Data').")
+        'download_and_extract.sh, or convert the original download in a FOLDER by '
+        f"{tool_command('convert_sunrgbd.py', 'FOLDER', 'DATA_ROOT')}.")
 
     def __init__(self, reduce_zero_label: bool = True, **kwargs) -> None:
         super().__init__(reduce_zero_label=reduce_zero_label, **kwargs)

@@ -10,6 +10,8 @@ from mmengine import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
 
+from ..tools import tool_command
+
 
 def replace_sync_batch_norm(cfg: Config) -> None:
     """On a machine without accelerator, turn synchronised batch norm in a config into ``BN``.
@@ -66,8 +68,9 @@ def prepare_distributed(cfg: Config) -> None:
     if launcher == 'none' or get_device() != 'cpu':
         return
     if launcher != 'pytorch':
+        command = tool_command('dist_train.sh', 'CONFIG', 'PROCESSES')
         raise ValueError(f"launcher '{launcher}' needs a GPU in mmengine; without one use "
-                         "launcher 'pytorch', for example with tools/dist_train.sh")
+                         f"launcher 'pytorch', for example with {command}")
 
     # Without a wrapper of its own a config gets mmengine's defaults for these two.
     wrapper = cfg.get('model_wrapper_cfg') or dict(

@@ -60,7 +60,7 @@ def tell(store: 'Store', key: str, work: Callable[[], bytes], others: int) -> by
     """
     try:
         result = work()
-    except BaseException as error:  # raised again; the others would wait for ever
+    except BaseException as error:  # raised again below; without it the others wait for ever
         store.set(key, FAILED + f'{type(error).__name__}: {error}'.encode())
         # the store may live in this process: do not take it away before the others have read
         end = time.monotonic() + FAREWELL

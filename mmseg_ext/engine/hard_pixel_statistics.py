@@ -50,7 +50,7 @@ class HardPixelStatistics:
     def scalars(self) -> Dict[str, float]:
         """``kept_fraction`` of the labelled pixels and ``kept_threshold``, the mean threshold.
 
-        What is not defined, such as a fraction of no pixels, is left out.
+        A value that is not defined, such as a fraction of no pixels, is left out.
         """
         scalars = {}
         if self.labelled.sum() > 0:
@@ -66,8 +66,8 @@ class HardPixelStatistics:
             classes (Sequence[str], optional): Their names. Defaults to None: their numbers.
 
         Returns:
-            str: For each class its share of the labelled pixels, its share of the kept ones, both
-            in per cent, and how many times the first the second is.
+            str: For each class its share of the labelled pixels and its share of the kept pixels,
+            both in per cent, and the ratio kept / labelled.
         """
         table = PrettyTable(['class', '% of labelled', '% of kept', 'ratio'])
         table.align = 'r'
@@ -99,7 +99,7 @@ def true_class_probability(logits: Tensor, labels: Tensor, ignore_index: int = 2
 
 def thresholds_in_force(probability: Tensor, kept: Tensor, thresh: Optional[float],
                         per_image: bool) -> Tensor:
-    """What the threshold t of Eq. 1 is after it rose to keep ``min_kept`` pixels.
+    """Find the threshold t of Eq. 1 after it rose to keep ``min_kept`` pixels.
 
     The largest p_y of the kept pixels, but at least ``thresh``. Source: section 2.2 of
     `Bridging Category-level and Instance-level Semantic Image Segmentation
@@ -112,8 +112,8 @@ def thresholds_in_force(probability: Tensor, kept: Tensor, thresh: Optional[floa
         per_image (bool): Whether each image has its own threshold, or the batch has one.
 
     Returns:
-        Tensor: The thresholds, one or N; without ``thresh`` images in which nothing is kept have
-        none and are left out.
+        Tensor: The thresholds, one or N. Without ``thresh``, images in which no pixel is kept have
+        no threshold and are left out.
     """
     groups = len(kept) if per_image else 1
     kept = kept.reshape(groups, -1)

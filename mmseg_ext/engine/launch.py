@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` are made of: options, config, runner, errors."""
+"""What the tools are made of: options, config, data set, runner, errors."""
 import argparse
 import inspect
 import logging
@@ -8,21 +8,35 @@ import traceback
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import METRICS, RUNNERS
 
 from .. import compat
+from ..tools import tool_command
 from .cpu_training import prepare_distributed, replace_sync_batch_norm
 from .running_statistics import AverageRunningStatisticsHook
 
 PACKAGE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the config and the entries to replace in it, which every tool takes that reads a config.
+
+    Args:
+        parser (argparse.ArgumentParser): The parser of the tool.
+    """
+    parser.add_argument('config', help='path of the config file')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='entries of the config to replace, such as train_cfg.max_iters=10; '
+                        'write lists as KEY="[a,b]" or KEY=a,b, without blanks')
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that training and testing share.
 
     Args:
@@ -31,20 +45,70 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir',
                         help='folder for logs, checkpoints and results; default: '
                         'work_dir of the config, else work_dirs/NAME_OF_CONFIG')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='entries of the config to replace, such as train_cfg.max_iters=10; '
-                        'write lists as KEY="[a,b]" or KEY=a,b, without blanks')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='who started the processes; tools/dist_*.sh pass pytorch')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help='set by older launchers; torchrun sets LOCAL_RANK instead')
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config of a tool and apply the shared options to it.
+def read_config(path: str, cfg_options: Optional[dict] = None) -> Config:
+    """Read a config, and let names mean from now on what they mean in it.
 
     Args:
-        args (argparse.Namespace): ``config`` and the options of :func:`add_common_arguments`.
+        path (str): The config file.
+        cfg_options (dict, optional): Entries to replace, by dotted names. Defaults to None.
+
+    Returns:
+        Config: The config.
+
+    Raises:
+        FileNotFoundError: The config, or one that it inherits from, does not exist.
+    """
+    compat.check_config_inheritance()
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'config {path} does not exist; the first argument is the path of '
+                                'a config file, such as those below configs/')
+    try:
+        cfg = Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'config {path} cannot be read, a file that it needs is missing: '
+                                f'{error}') from None
+    cfg.merge_from_dict(cfg_options or {})
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    return cfg
+
+
+def dataset_of(cfg: Config, split: str) -> ConfigDict:
+    """Find the data set of a split in a config.
+
+    Args:
+        cfg (Config): The config.
+        split (str): Which one: ``'train'`` for the data set of ``train_dataloader`` and so on.
+
+    Returns:
+        ConfigDict: Config of the data set, a part of ``cfg``.
+
+    Raises:
+        ValueError: The config has no such loader.
+    """
+    name = f'{split}_dataloader'
+    if cfg.get(name) is None:
+        loaders = [key for key in cfg if key.endswith('_dataloader') and cfg[key] is not None]
+        raise ValueError(f'{cfg.filename} has no {name!r}; it has {loaders}')
+    return cfg[name].dataset
+
+
+def work_dir_of(config: str) -> str:
+    """Name the folder that belongs to a config file: ``work_dirs/NAME_OF_CONFIG``."""
+    return os.path.join('work_dirs', os.path.splitext(os.path.basename(config))[0])
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config of a training or test and apply the shared options to it.
+
+    Args:
+        args (argparse.Namespace): The options of :func:`add_config_arguments` and
+            :func:`add_run_arguments`.
 
     Returns:
         Config: The config, with ``launcher`` and ``work_dir``.
@@ -53,28 +117,28 @@ def load_config(args: argparse.Namespace) -> Config:
         FileNotFoundError: The config, or one that it inherits from, does not exist.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    compat.check_config_inheritance()
-    if not os.path.isfile(args.config):
-        raise FileNotFoundError(f'config {args.config} does not exist; the first argument is the '
-                                'path of a config file, such as those below configs/')
-    try:
-        cfg = Config.fromfile(args.config)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'config {args.config} cannot be read, a file that it needs is '
-                                f'missing: {error}') from None
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        name = os.path.splitext(os.path.basename(args.config))[0]
-        cfg.work_dir = os.path.join('work_dirs', name)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or work_dir_of(args.config)
     return cfg
 
 
+def check_checkpoint(path: str) -> None:
+    """Refuse a checkpoint that is not there; an address is left to mmengine.
+
+    Args:
+        path (str): Path or address.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if '://' not in path and not os.path.isfile(os.path.expanduser(path)):
+        raise FileNotFoundError(f'checkpoint {path} does not exist; make one by: '
+                                + tool_command('train.py', 'CONFIG'))
+
+
 def build_runner(cfg: Config) -> Runner:
-    """Make the runner of a config, on whatever devices there are.
+    """Make the runner of a config, on GPUs or on CPU cores.
 
     Args:
         cfg (Config): A config from :func:`load_config`.
@@ -86,14 +150,12 @@ def build_runner(cfg: Config) -> Runner:
         FileNotFoundError: The checkpoint of ``load_from`` does not exist.
         ValueError: The launcher was not used to start this process, or cannot be used.
     """
-    checkpoint = cfg.get('load_from')
-    if checkpoint and '://' not in checkpoint and not os.path.isfile(
-            os.path.expanduser(checkpoint)):
-        raise FileNotFoundError(f'checkpoint {checkpoint} does not exist; tools/train.py writes '
-                                'checkpoints to its --work-dir')
+    if cfg.get('load_from'):
+        check_checkpoint(cfg.load_from)
     if cfg.launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise ValueError('--launcher pytorch is for processes that torchrun started; use '
-                         'tools/dist_train.sh or tools/dist_test.sh, or leave it out')
+        raise ValueError('--launcher pytorch is for processes that torchrun started; leave it out, '
+                         f"or start with {tool_command('dist_train.sh')} or "
+                         f"{tool_command('dist_test.sh')}")
     prepare_distributed(cfg)
     replace_sync_batch_norm(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
@@ -201,7 +263,7 @@ def errors_as_sentences() -> Iterator[None]:
             raise
         raise SystemExit(f'error: {sentence}') from None
     except AssertionError as error:
-        # All that mmseg's own data sets, such as VOC's, say where the data are not there.
+        # mmseg's own data sets, such as VOC, say no more than this if the data are missing.
         missing = re.match(r'Failed to load `ann_file` (.+)', str(error))
         if missing is None:
             raise

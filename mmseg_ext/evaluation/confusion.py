@@ -21,8 +21,8 @@ def confusion_matrix(pred: Tensor, label: Tensor, num_classes: int, ignore_index
         ValueError: If the sizes differ, or a value is no class.
     """
     pred, label = valid_pixels(pred, label, num_classes, ignore_index)
-    cells = torch.bincount(label * num_classes + pred, minlength=num_classes**2)
-    return cells.view(num_classes, num_classes).cpu()
+    counts = torch.bincount(label * num_classes + pred, minlength=num_classes**2)
+    return counts.view(num_classes, num_classes).cpu()
 
 
 def valid_pixels(pred: Tensor, label: Tensor, num_classes: int,

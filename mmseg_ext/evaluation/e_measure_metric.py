@@ -32,7 +32,7 @@ class EMeasureMetric(LabelMapMetric):
         minus the share of those pixels: a small false alarm would raise the mean.
 
         A class that counts in no image is left out of the mean. The background is a class like
-        others, as in Table 2: its means are higher than those of the 20 classes that it lists.
+        others, as in Table 2: its means are higher than the means of the 20 classes that it lists.
         Ignored pixels are in neither map, nor among the pixels of the image. The published code
         divides by the number of pixels less one, so a perfect map of N pixels scores N / (N - 1),
         in an image of usual size 100.00 per cent; an image of fewer than two counted pixels

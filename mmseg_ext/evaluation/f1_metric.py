@@ -14,7 +14,7 @@ from .label_map_metric import LabelMapMetric
 class F1Metric(LabelMapMetric):
     """F1 of every class, its mean, and F1 of groups of classes taken as one.
 
-    The second measure of SEMEDA's Tables 2 and 3, and that of the parts of a face in its Table 6.
+    The second measure of SEMEDA's Tables 2 and 3, and the measure of its Table 6 (parts of a face).
     From the pixels of the whole data set, F1 = 2 hits / (predicted + true pixels). In a group a
     pixel is a hit if its label and its prediction are both of the group: a left brow taken for a
     right one is a brow.

@@ -116,9 +116,9 @@ class TrimapMetric(LabelMapMetric):
         distance = cv2.distanceTransform(
             (~boundary).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         ring = np.searchsorted(np.asarray(widths, dtype=distance.dtype), distance)
-        cells = (ring * num_classes + label) * num_classes + pred
+        entries = (ring * num_classes + label) * num_classes + pred
         num_rings = len(widths) + 1
-        confusion = np.bincount(cells[valid], minlength=num_rings * num_classes**2)
+        confusion = np.bincount(entries[valid], minlength=num_rings * num_classes**2)
         confusion = torch.from_numpy(confusion).view(num_rings, num_classes, num_classes)
         return torch.stack(
             [confusion.diagonal(dim1=1, dim2=2), confusion.sum(dim=1), confusion.sum(dim=2)], dim=1)

@@ -60,7 +60,7 @@ def relative_entropy(probabilities: Array) -> np.ndarray:
     """
     p = torch.as_tensor(probabilities).detach().float()
     if p.ndim != 3 or len(p) < 2:
-        raise ValueError('Entropy is that of the probabilities (C, H, W) of at least 2 classes, '
+        raise ValueError('Entropy needs probabilities (C, H, W) of at least 2 classes, '
                          f'but an array {tuple(p.shape)} was given.')
     # negated, so that NaN is wrong as well
     if not ((p >= 0).all() and ((p.sum(dim=0) - 1).abs() <= TOLERANCE).all()):

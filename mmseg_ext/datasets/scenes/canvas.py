@@ -24,7 +24,7 @@ def _interleave(colours: np.ndarray, elements: np.ndarray) -> np.ndarray:
 class Canvas:
     """An image in which every pixel also knows which element it shows.
 
-    The sheet has four channels: blue, green, red and the number of an element. Whatever is
+    The sheet has four channels: blue, green, red and the number of an element. What is
     painted later covers colour *and* element, so occlusion needs no bookkeeping: the label map
     and the instance map are two table look-ups at the end. Elements 0 ... C-1 are the classes
     themselves; each object and each ignored thing takes a number of its own.

@@ -4,10 +4,12 @@ from typing import Optional
 import mmengine.fileio as fileio
 from mmseg.registry import TRANSFORMS
 
+from mmseg_ext.tools import tool_command
+
 from ..regions.files import BrokenRegionFile, describe, read_regions
 from .region_source import Regions, RegionSource
 
-COMMAND = 'python tools/generate_regions.py CONFIG'
+COMMAND = tool_command('generate_regions.py', 'CONFIG')
 
 
 @TRANSFORMS.register_module()

@@ -112,7 +112,8 @@ class HardPixelVisualizationHook(PictureHook):
         """Find the decode head, the last one of a cascade, and what it selects.
 
         Raises:
-            ValueError: There is none, or it does not bootstrap and nothing was given.
+            ValueError: If the model has no decode head, or the head does not bootstrap and neither
+                ``thresh`` nor ``min_kept`` is given.
         """
         model, self._is_augmented = self.find_segmentor(runner)
         head = getattr(model, 'decode_head', None)

@@ -53,7 +53,7 @@ class PictureHook(SegVisualizationHook):
 
         Args:
             runner (Runner): Gives the iteration.
-            title (str): What comes before the name of the image in that of the file.
+            title (str): Begin of the file's name; the name of the image follows.
             picture (np.ndarray): (H, W, 3) uint8, RGB.
             sample (SegDataSample): Of the image.
         """

@@ -61,8 +61,8 @@ class Xception(BaseModule):
 
     Args:
         depth (int): 65 or 71. Defaults to 71.
-        output_stride (int): Pixels per cell of the last map: 8 (default), 16 or 32, which has no
-            dilation.
+        output_stride (int): Pixels per position of the last map: 8 (default), 16 or 32. With 32
+            there is no dilation.
         base_channels (int): Channels of the first convolution, 32 in the paper. All others are in
             proportion, rounded down; smaller values make CPU-sized networks. Defaults to 32.
         norm_cfg (dict): Norm layers. Its ``eps`` defaults to 1e-3, as in DeepLab.

@@ -73,8 +73,8 @@ class LRNHead(StagewiseDecodeHead):
             self.refinements.append(self._label_conv(self.out_channels + self.channels))
 
     def _label_conv(self, in_channels: int) -> nn.Conv2d:
-        # PyTorch's initialization, not Kaiming's: that is meant for a ReLU, of which there is none
-        # from one label map to the next, and would double the logits' variance at every stage.
+        # PyTorch's initialization, not Kaiming's, which is meant for a layer before a ReLU. There
+        # is no ReLU between two label maps, so it would double the logits' variance at every stage.
         return nn.Conv2d(in_channels, self.out_channels, 3, padding=1)
 
     def forward(self, inputs: Sequence[Tensor]) -> List[Tensor]:

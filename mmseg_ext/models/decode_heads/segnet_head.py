@@ -34,7 +34,7 @@ class SegNetHead(StagewiseDecodeHead):
         ValueError: If ``num_convs`` and ``in_channels`` do not fit.
 
     Note:
-        The indices of a pooling are those of the maximum in each 2x2 window of the map before it,
+        The indices of a pooling say where the maximum of each 2x2 window of the map before it is,
         so the head finds them in that map and the encoder need not pass them on.
     """
 

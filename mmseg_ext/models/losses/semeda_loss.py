@@ -35,8 +35,8 @@ class SEMEDALoss(PixelLoss):
     last layer). Ignored pixels are 0 in both maps.
 
     Args:
-        num_classes (int, optional): C, channels of the logits. Defaults to None: those of the head,
-            which ``SemanticEdgeNetHook`` or the first call looks up.
+        num_classes (int, optional): C, channels of the logits. Defaults to None: the number of
+            the head, which ``SemanticEdgeNetHook`` or the first call looks up.
         layer_weights (Sequence[float]): lambda, one for each layer. Defaults to (2, 4, 0), the
             paper's best on VOC; on Cityscapes it is (4, 2, 0).
         norm (str): ``'mean'`` over channels and valid pixels of the batch (default), or
@@ -184,7 +184,7 @@ class SEMEDALoss(PixelLoss):
             ignore_index=ignore_index)
 
     def _get_ready(self, pred: Tensor) -> None:
-        """Read the weights that nobody has read: mmengine does not see losses in a list."""
+        """Read the weights at the first call: mmengine does not initialize losses in a list."""
         self.edge_net.to(pred.device)
         self.init_weights()
         if not self.is_ready:

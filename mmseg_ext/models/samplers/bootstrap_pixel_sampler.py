@@ -119,7 +119,7 @@ class BootstrapPixelSampler(BasePixelSampler):
         for loss in self._losses():
             losses = loss(logits, label, ignore_index=self.context.ignore_index,
                           reduction_override='none')
-            if losses.ndim == 4:  # a value for each class, as of binary cross entropy
+            if losses.ndim == 4:  # a value for each class, as in binary cross entropy
                 losses = losses.sum(dim=1)
             if losses.shape == label.shape:
                 total, found = total + losses, True

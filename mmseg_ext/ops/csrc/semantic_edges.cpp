@@ -110,7 +110,7 @@ MMSEG_EXT_EDGES(int64_t)
 #undef MMSEG_EXT_COPY
 #undef MMSEG_EXT_EDGES
 
-// Returns false, with edges that are none, if a label is no number of the type R.
+// Returns false, and edges without a meaning, if a label does not fit into the type R.
 template <typename T, typename R>
 bool find_edges(const at::Tensor& labels, R ignored, const at::Tensor& result) {
   const int64_t height = labels.size(1), width = labels.size(2), rows = labels.size(0) * height;

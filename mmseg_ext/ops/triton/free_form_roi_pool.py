@@ -111,19 +111,12 @@ def _backward_kernel(gradient, source, output, images, rows, columns, masks, tot
 
 def forward(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks: Optional[Tensor],
             column_major: bool) -> Tensor:
-    """Take the maximum of each bin over its positions that lie in the region.
+    """Take the maximum of each bin over its positions that lie in the region: (K, D, ph, pw).
 
-    Args:
-        input (Tensor): (N, D, h, w); float32, float64, float16 or bfloat16.
-        images (Tensor): Index of each region's image, (K,) int64.
-        rows (Tensor): First row of each bin and the first behind it, (2, K, ph) int64.
-        columns (Tensor): The same of the columns, (2, K, pw).
-        masks (Tensor, optional): The positions of each region, (K, h, w) bool; None for all.
-        column_major (bool): Whether the first of equal positions is meant column by column.
-
-    Returns:
-        Tensor: (K, D, ph, pw), contiguous. A bin without a position is 0. On a GPU an index of an
-        image that does not exist is asserted.
+    Maps (N, D, h, w); index of each region's image (K,); first row of each bin and the first behind
+    it (2, K, ph), the same of the columns (2, K, pw); the positions of each region (K, h, w) bool
+    or None for all. With `column_major` the first of equal positions is meant column by column. A
+    bin without a position is 0. A GPU asserts that the images exist.
     """
     source = _rows_of(input)
     grid_size = images.size(0), rows.size(2), columns.size(2)
@@ -143,24 +136,10 @@ def forward(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks:
 
 def backward(gradient: Tensor, input: Tensor, output: Tensor, images: Tensor, rows: Tensor,
              columns: Tensor, masks: Optional[Tensor], column_major: bool) -> Tensor:
-    """Hand the gradient of each element of the output to its winner.
+    """Hand the gradient (K, D, ph, pw) of each element of the output to its winner: (N, D, h, w).
 
-    Args:
-        gradient (Tensor): (K, D, ph, pw), with respect to the output.
-        input (Tensor): As in ``forward``.
-        output (Tensor): (K, D, ph, pw), as ``forward`` returns it.
-        images (Tensor): As in ``forward``.
-        rows (Tensor): As in ``forward``.
-        columns (Tensor): As in ``forward``.
-        masks (Tensor, optional): As in ``forward``.
-        column_major (bool): As in ``forward``.
-
-    Returns:
-        Tensor: (N, D, h, w), contiguous, of the type of the input; summed in float32 or, for
-        float64, float64.
-
-    Note:
-        Sums are atomic additions, or not, as in ``gather_max.backward``.
+    Sums are float32 or, for float64, float64; atomic additions or not, as in
+    ``gather_max.backward``.
     """
     source, output, gradient = _rows_of(input), _rows_of(output), _rows_of(gradient)
     # one row more, for the winner of a bin without a position
