@@ -97,7 +97,7 @@ def draw_item(dataset: BaseDataset, index: int, path: str) -> int:
     picture = draw_proposals(image, sample.regions, truth, dataset.metainfo['palette'])
     name = osp.splitext(osp.basename(sample.img_path))[0]
     mmcv.imwrite(picture[..., ::-1], path.format(name))
-    return len(sample.regions.indptr) - 1
+    return sample.regions.num_regions
 
 
 def main(argv: Optional[List[str]] = None) -> None:

@@ -19,8 +19,8 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 
-from mmseg_ext.datasets.regions.jobs import Job, Outcome, RegionJobs
 from mmseg_ext.engine import launch
+from mmseg_ext.engine.region_jobs import Job, Outcome, RegionJobs
 from mmseg_ext.ops.hierarchical_regions import COLOUR_SPACES
 
 SPLITS = ['train', 'val', 'test']

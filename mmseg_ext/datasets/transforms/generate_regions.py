@@ -1,9 +1,9 @@
 import numpy as np
 from mmseg.registry import TRANSFORMS
 
-from mmseg_ext.ops.hierarchical_regions import hierarchical_regions
+from mmseg_ext.ops import RegionSet, hierarchical_regions
 
-from .region_source import Regions, RegionSource
+from .region_source import RegionSource
 
 
 @TRANSFORMS.register_module()
@@ -64,7 +64,7 @@ class GenerateRegions(RegionSource):
                  overlapping: bool = True) -> None:
         super().__init__(colour_space, scale, sigma, min_size, overlapping)
 
-    def find_regions(self, results: dict, colour_space: str) -> Regions:
+    def find_regions(self, results: dict, colour_space: str) -> RegionSet:
         """Find the regions of ``results['img']``."""
         rgb = np.ascontiguousarray(results['img'][..., ::-1])
-        return hierarchical_regions(rgb, colour_space, **self.settings)[:3]
+        return hierarchical_regions(rgb, colour_space, **self.settings)

@@ -4,8 +4,10 @@ from typing import Optional
 import mmengine.fileio as fileio
 from mmseg.registry import TRANSFORMS
 
+from mmseg_ext.ops import RegionSet
+
 from ..regions.files import BrokenRegionFile, describe, read_regions
-from .region_source import Regions, RegionSource
+from .region_source import RegionSource
 
 COMMAND = 'python tools/generate_regions.py CONFIG'
 
@@ -98,7 +100,7 @@ class LoadRegions(RegionSource):
                                  'out.')
         return osp.join(self.regions_dir, osp.splitext(relative)[0] + '.npz')
 
-    def find_regions(self, results: dict, colour_space: str) -> Regions:
+    def find_regions(self, results: dict, colour_space: str) -> RegionSet:
         """Read the regions of ``results['img_path']``."""
         size = results['img'].shape[:2]
         if 'flip' in results or size != tuple(results.get('ori_shape', size))[:2]:
@@ -121,8 +123,8 @@ class LoadRegions(RegionSource):
             raise ValueError(f"LoadRegions: '{path}' was made with {describe(settings)}, but the "
                              f'config asks for {describe(self.settings)}; change the config, or '
                              f'make the files anew by: {COMMAND}')
-        if regions[0].shape != size:
-            height, width = regions[0].shape
+        if regions.cells.shape != size:
+            height, width = regions.cells.shape
             raise ValueError(f"LoadRegions: '{path}' is for an image of {height}x{width} pixels, "
                              f"but '{results['img_path']}' has {size[0]}x{size[1]}; make it anew "
                              f'by: {COMMAND}')

@@ -1,14 +1,13 @@
 from typing import Optional, Sequence
 
 import numpy as np
-import torch
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
-from mmseg_ext.ops.region_set import RegionSet
+from mmseg_ext.ops import RegionSet
 
 from ..regions.cell_map import NO_CELL, CellMap
-from ..regions.partition import make_partition, make_rectangular
+from ..regions.partition import partition
 
 
 @TRANSFORMS.register_module()
@@ -97,14 +96,9 @@ class PackRegionInputs(PackSegInputs):
         return packed
 
     def _make_regions(self, results: dict) -> RegionSet:
+        moved = RegionSet(np.asarray(results['region_cells']), *results['region_index'])
         labels = results['gt_seg_map'] if self.gt_regions else None
-        partition = make_partition(
-            np.asarray(results['region_cells']), *results['region_index'], labels,
-            self.min_gt_iou)
-        if self.rectangular:
-            partition = make_rectangular(partition)
-        return RegionSet(*map(torch.from_numpy,
-                              (partition.cells, partition.indptr, partition.indices)))
+        return partition(moved, labels, self.min_gt_iou, self.rectangular)
 
     @staticmethod
     def _check_order(results: dict) -> None:
