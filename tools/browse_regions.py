@@ -3,8 +3,8 @@
     python tools/browse_regions.py CONFIG --split train --colour-space hsv
 
 The images come out of the pipeline of the split, so in training they are flipped and so on. The
-regions of the truth, which PackRegionInputs may add in training, are left out; the truth itself
-stands beside the image.
+ground-truth regions, which PackRegionInputs may add in training, are left out; the ground truth
+itself stands beside the image.
 """
 import argparse
 import os.path as osp

@@ -57,7 +57,7 @@ def regions_into_a_pipeline(device: str, small: bool = False) -> Case:
 
 @benchmark('PackRegionInputs')
 def packing_for_training(device: str, small: bool = False) -> Case:
-    """Adding the ground truth, splitting cells by label and packing, against splitting pixel by pixel.
+    """Adding the ground truth, splitting cells and packing, against splitting pixel by pixel.
 
     The latter makes no index of regions and drops none; mmseg's packing has no regions at all.
     """

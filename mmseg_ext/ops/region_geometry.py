@@ -15,6 +15,7 @@ from .checks import (
     check_whole,
     is_integer,
 )
+from .pixel_runs import ranges
 from .region_set import RegionSet
 
 MASK_RULES = ('half', 'any')
@@ -91,7 +92,7 @@ def _reference(regions: RegionSet, size: Tuple[int, int], stride: int,
     pairs, pixels = torch.unique(cells[y, x].long() * positions + position, return_counts=True)
     begin = torch.searchsorted(pairs, indices * positions)
     count = torch.searchsorted(pairs, (indices + 1) * positions) - begin
-    entry = expand_ranges(begin, count)
+    entry = torch.from_numpy(ranges(begin.numpy(), count.numpy()))
     row = torch.repeat_interleave(regions.region_of_entry, count)
     covered = torch.zeros(number * positions, dtype=torch.int64)
     covered.index_add_(0, row * positions + pairs[entry] % positions, pixels[entry])
@@ -141,21 +142,6 @@ def check_regions(regions: RegionSet) -> None:
     if cells.ndim != 2:
         raise ValueError(f'The cells of regions must be (H, W), got {tuple(cells.shape)}.')
     check_indptr(indptr, indices)
-
-
-def expand_ranges(begin: Tensor, count: Tensor) -> Tensor:
-    """Concatenate the ranges [begin, begin + count).
-
-    Args:
-        begin (Tensor): (K,) int64.
-        count (Tensor): (K,) int64.
-
-    Returns:
-        Tensor: (sum of the counts,) int64.
-    """
-    first = count.cumsum(0) - count
-    steps = torch.repeat_interleave(begin - first, count)
-    return steps + torch.arange(len(steps), device=steps.device)
 
 
 def region_grid_masks(regions: RegionSet, boxes: Tensor, size: Tuple[int, int]) -> Tensor:

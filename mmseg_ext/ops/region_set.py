@@ -1,6 +1,7 @@
 """The regions of one image, from a file to a head, and the arithmetic of their index."""
+from collections import namedtuple
 from functools import cached_property
-from typing import NamedTuple, Optional, Tuple, Union
+from typing import Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -12,16 +13,10 @@ from .pixel_runs import find_runs
 Array = Union[np.ndarray, Tensor]
 
 
-class _Parts(NamedTuple):
-    cells: Array
-    indptr: Array
-    indices: Array
-
-
-class RegionSet(_Parts):
+class RegionSet(namedtuple('RegionSet', ['cells', 'indptr', 'indices'])):
     """Regions of an image, each of them some of its cells (superpixels).
 
-    Its parts are NumPy arrays in files and pipelines, and tensors on the CPU in a data sample. What
+    The parts are NumPy arrays in files and pipelines, and tensors on the CPU in a data sample. What
     is computed from them is of the same kind.
 
     Shapes: H x W pixels, R regions, S cells.
@@ -34,13 +29,6 @@ class RegionSet(_Parts):
         indices (np.ndarray | Tensor): (nnz,) int64, cells; ascending within a region.
         num_cells (int, optional): S, if it is known. Defaults to None: one more than the highest
             number on the map, looked for when it is needed.
-
-    Example:
-        >>> regions = RegionSet(np.array([[0, 0, 1]]), np.array([0, 1, 3]), np.array([1, 0, 1]))
-        >>> regions.num_regions, regions.num_cells
-        (2, 2)
-        >>> regions.areas()
-        array([1, 3])
     """
 
     def __new__(cls, cells: Array, indptr: Array, indices: Array,
@@ -51,15 +39,15 @@ class RegionSet(_Parts):
             regions.num_cells = num_cells
         return regions
 
-    @property
-    def num_regions(self) -> int:
-        """R."""
-        return len(self.indptr) - 1
-
     @cached_property
     def num_cells(self) -> int:
         """S."""
         return 0 if 0 in self.cells.shape else int(self.cells.max()) + 1
+
+    @property
+    def num_regions(self) -> int:
+        """R."""
+        return len(self.indptr) - 1
 
     @property
     def region_of_entry(self) -> Array:
@@ -68,7 +56,7 @@ class RegionSet(_Parts):
 
     def transposed(self) -> Tuple[Array, Array]:
         """The regions of each cell: ``indptr`` (S + 1,) and ``indices`` (nnz,)."""
-        index = (torch.as_tensor(part) for part in (self.indptr, self.indices))
+        index = (torch.as_tensor(part) for part in self[1:])
         return tuple(self._alike(part) for part in transpose_index(*index, self.num_cells))
 
     def members(self, region: int) -> Array:
@@ -94,25 +82,23 @@ class RegionSet(_Parts):
         Both corners are inside, as in RoI pooling. A region without pixels has x2 < x1.
         """
         runs = find_runs(np.asarray(self.cells))
-        boxes = runs.bounds(runs.pick(self.cells), self.num_cells)
-        return self._alike(self.boxes_over_cells(boxes))
+        return self._alike(self.join_boxes(runs.bounds(runs.pick(self.cells), self.num_cells)))
 
-    def boxes_over_cells(self, boxes: np.ndarray) -> np.ndarray:
-        """The boxes of the regions, (R, 4), from those of their cells, (S, 4)."""
+    def join_boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """From the boxes of the cells, (S, 4), to the boxes of the regions, (R, 4)."""
         return np.concatenate([self.over_cells(np.minimum, boxes[:, :2]),
                                self.over_cells(np.maximum, boxes[:, 2:])], axis=1)
 
     def over_cells(self, ufunc: np.ufunc, values: Array) -> np.ndarray:
-        """Combine values of the cells, (S, ...), over those of each region: (R, ...)."""
-        indptr, indices = np.asarray(self.indptr), np.asarray(self.indices)
+        """Combine the values of cells, (S, ...), over the cells of each region: (R, ...)."""
+        indptr, indices = map(np.asarray, self[1:])
         return ufunc.reduceat(np.asarray(values)[indices], indptr[:-1])
 
     def select(self, keep: np.ndarray) -> 'RegionSet':
         """Keep some of the regions, (R,) bool, and all cells."""
         counts = np.diff(self.indptr)
-        indptr = np.append(0, np.cumsum(counts[keep]))
-        indices = np.asarray(self.indices)[np.repeat(keep, counts)]
-        return RegionSet(self.cells, self._alike(indptr), self._alike(indices), self.num_cells)
+        index = np.append(0, np.cumsum(counts[keep])), self.indices[np.repeat(keep, counts)]
+        return RegionSet(self.cells, *map(self._alike, index), self.num_cells)
 
     def arrays(self) -> 'RegionSet':
         """The same as NumPy arrays, which share its memory."""

@@ -40,18 +40,7 @@ class RegionTree(RegionSet):
 
 def pool_hierarchies(cells: np.ndarray, cell_areas: np.ndarray, merges: Sequence[np.ndarray],
                      min_size: int) -> RegionTree:
-    """Make one list of the regions of several hierarchies over the same cells.
-
-    Args:
-        cells (np.ndarray): (H, W) int32, 0 to S - 1.
-        cell_areas (np.ndarray): (S,) pixels.
-        merges (Sequence[np.ndarray]): (S - 1, 2) for each hierarchy. Row i: which two became its
-            region S + i.
-        min_size (int): Smaller regions are left out, except for the whole image.
-
-    Returns:
-        RegionTree: Each region once, the smallest first.
-    """
+    """Make one list of the regions of several hierarchies, (S - 1, 2) merges, over S cells."""
     # what a region consists of -> its number in the order of discovery
     numbers = {(cell, ): cell for cell in range(len(cell_areas))}
     parents = [[-1] * len(merges) for _ in numbers]

@@ -24,7 +24,7 @@ def partition(regions: RegionSet,
     """Number the cells that are left densely, drop empty regions, and add the ground truth.
 
     Args:
-        regions (RegionSet): Cells as a pipeline has moved them, ``NO_CELL`` for none.
+        regions (RegionSet): Cells as a pipeline has moved them, ``NO_CELL`` where there is none.
         labels (np.ndarray, optional): (H, W). If given, cells are split by the 8-connected
             components of equal labels, and each component is one more region, after the others and
             in the order of its first pixel. Pixels labelled 255 are in no component.
@@ -88,7 +88,7 @@ def _make_rectangular(runs: PixelRuns, regions: RegionSet) -> Tuple[PixelRuns, R
     accident is below 1e-9).
     """
     height, width = runs.shape
-    boxes = regions.boxes_over_cells(runs.bounds(regions.cells, regions.num_cells))
+    boxes = regions.join_boxes(runs.bounds(regions.cells, regions.num_cells))
     x1, y1, x2, y2 = boxes.T
     numbers = np.random.default_rng(0).integers(
         1, np.iinfo(np.uint64).max, len(boxes), dtype=np.uint64)
@@ -119,7 +119,7 @@ def _make_rectangular(runs: PixelRuns, regions: RegionSet) -> Tuple[PixelRuns, R
 def _best_iou(regions: RegionSet, areas: np.ndarray, component_of: np.ndarray) -> np.ndarray:
     """Highest IoU of each region with a component, (R,).
 
-    Areas (S,) and components (S,), 0 for none, are those of the cells.
+    Each cell has an area, (S,), and lies in one component, (S,), or in 0, which is not one.
     """
     from scipy.sparse import csr_array
     shape = regions.num_regions, regions.num_cells

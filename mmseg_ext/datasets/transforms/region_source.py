@@ -12,22 +12,14 @@ from ..regions.cell_map import CellMap, number_cells
 
 
 class RegionSource(BaseTransform):
-    """Base of the transforms that put regions into a pipeline, found anew or from a file.
+    """Base of ``GenerateRegions`` and ``LoadRegions``; arguments and keys as described there."""
 
-    Args:
-        colour_space (str): ``'rgb'``, ``'hsv'``, ``'lab'``, or ``'random'`` for one of the three
-            per image.
-        scale (float): k of the superpixels.
-        sigma (float): Smoothing before the superpixels are found, pixels.
-        min_size (int): Regions with fewer pixels are left out.
-        overlapping (bool): Whether there are regions at all scales, or the superpixels alone.
-
-    Raises:
-        ValueError: If an argument is out of its range.
-    """
-
-    def __init__(self, colour_space: str, scale: float, sigma: float, min_size: int,
-                 overlapping: bool) -> None:
+    def __init__(self,
+                 colour_space: str = 'rgb',
+                 scale: float = 100.,
+                 sigma: float = 0.8,
+                 min_size: int = 100,
+                 overlapping: bool = True) -> None:
         if colour_space not in (*COLOUR_SPACES, 'random'):
             raise ValueError(f"colour_space must be one of {COLOUR_SPACES} or 'random', got "
                              f'{colour_space!r}.')

@@ -19,11 +19,11 @@ FEATURES = ('separate', 'tied', 'region', 'box')
 class RegionHead(BaseDecodeHead):
     r"""Classify regions of any shape and size; each pixel takes the best of those that contain it.
 
-    The features of a region are pooled from its own cells of the map and from its bounding box,
+    The features of a region are pooled from its own positions of the map and from its bounding box,
     three fully connected layers score them, and the region-to-pixel layer passes to each pixel,
-    for each class, the highest score of its regions. The loss is that of the pixels, so everything
-    is trained end to end; it is evaluated once for each cell (superpixel), as all its pixels have
-    the same scores.
+    for each class, the highest score of its regions. The loss counts every pixel, so everything is
+    trained end to end; it is evaluated once for each cell (superpixel), as all its pixels have the
+    same scores.
 
     The regions come with the image, in ``metainfo['regions']`` of its data sample:
     ``GenerateRegions`` or ``LoadRegions`` and ``PackRegionInputs`` in the pipelines put them there.
@@ -47,7 +47,7 @@ class RegionHead(BaseDecodeHead):
             added; ``'region'``; ``'box'``.
         roi_layer (dict): Config of the pooling. Its scale is set by the head.
         mask_rule (str): Which positions of the map lie in a region: ``'any'`` that it touches, or
-            those of which it covers ``'half'`` (:func:`mmseg_ext.ops.region_geometry`). Defaults to
+            any of which it covers ``'half'`` (:func:`mmseg_ext.ops.region_geometry`). Defaults to
             ``'any'``. Heads trained before there was this option had ``'half'``.
         softmax_first (bool): Softmax of the regions' scores before the maximum (Eq. 1) instead of
             after it (Eq. 3). Defaults to False.
@@ -66,7 +66,7 @@ class RegionHead(BaseDecodeHead):
             (separate weights start as two halves of them). Defaults to N(0, 0.01).
         kwargs: Other arguments of mmseg's ``BaseDecodeHead``: ``in_index``, ``sampler``,
             ``ignore_index``... ``norm_cfg`` puts a norm layer behind each hidden layer, which the
-            paper does not have; its statistics are those of all regions of the batch.
+            paper does not have; its statistics are over all regions of the batch.
             ``conv_cfg``, ``act_cfg`` and ``align_corners`` have no effect.
 
     Raises:
@@ -164,7 +164,7 @@ class RegionHead(BaseDecodeHead):
             list[Tensor]: Scores of each image's regions, (R, C).
 
         Raises:
-            ValueError: If the map is not one of ``stride``, or there are no regions.
+            ValueError: If the map does not have the stride of the head, or there are no regions.
         """
         if regions is None:  # the model was called with mode='tensor'
             raise ValueError('RegionHead cannot do without the regions of the images: call the '
@@ -286,7 +286,7 @@ class RegionHead(BaseDecodeHead):
         return torch.stack(pixels)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        """Start separate weights from those of one representation, such as VGG's.
+        """Start separate weights from the weights of one representation, such as VGG's.
 
         Halves, so that a region that fills its box has the score that it had with them.
         """
