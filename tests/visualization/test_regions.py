@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg_ext.ops import RegionSet, hierarchical_regions
+from mmseg_ext.ops import RegionSet
 from mmseg_ext.visualization import draw_proposals, draw_winners, winning_regions
 from mmseg_ext.visualization.regions import PALE
 from mmseg_ext.visualization.stages import CAPTION_HEIGHT, GAP
@@ -70,13 +70,6 @@ def test_without_regions_nothing_wins_and_everything_can_be_drawn():
     image = np.zeros((8, 8, 3), np.uint8)
     draw_winners(image, prediction, winners, regions, PALETTE)
     draw_proposals(image, regions)
-
-
-def test_areas_count_pixels():
-    regions = make_regions([[0, 0, 1], [1, 2, -1]], [[0], [1, 2], [0, 1, 2]])
-    assert regions.areas().tolist() == [2, 3, 5]
-    tree = hierarchical_regions(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))
-    np.testing.assert_array_equal(regions.areas(), regions.areas())
 
 
 @pytest.fixture
