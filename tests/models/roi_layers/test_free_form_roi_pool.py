@@ -9,7 +9,8 @@ from mmseg.registry import MODELS
 from mmseg_ext.models import FreeFormRoIPool
 from mmseg_ext.ops import RegionSet, free_form_roi_pool, region_geometry, region_grid_masks
 
-# Boxes in pixels of images of 40x56 on a map of 5x7 positions: all, a part, one pixel, another image.
+# Boxes in pixels of images of 40x56 on a map of 5x7 positions: all, a part, one pixel, another
+# image.
 ROIS = torch.tensor(
     [[0., 0, 0, 55, 39], [0, 10, 3, 44, 30], [1, 20, 20, 20, 20], [1, 5, 8, 30, 39]])
 
@@ -58,7 +59,7 @@ def test_a_scale_of_the_call_replaces_that_of_the_layer():
 
 
 def test_it_is_built_and_called_as_mmcvs_roi_pool():
-    """Arguments by their names; on a CPU mmcv has no kernel, so the bins of whole positions tell."""
+    """Arguments by their names; mmcv has no kernel on a CPU, so bins of whole positions tell."""
     feature, _ = case()
     layer = MODELS.build(dict(type='FreeFormRoIPool', output_size=(5, 7), spatial_scale=1 / 8))
     assert isinstance(layer, FreeFormRoIPool)
