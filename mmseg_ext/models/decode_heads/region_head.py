@@ -47,7 +47,7 @@ class RegionHead(BaseDecodeHead):
             added; ``'region'``; ``'box'``.
         roi_layer (dict): Config of the pooling. Its scale is set by the head.
         mask_rule (str): Which positions of the map lie in a region: ``'any'`` that it touches, or
-            any of which it covers ``'half'`` (:func:`mmseg_ext.ops.region_geometry`). Defaults to
+            those that it covers by ``'half'`` (:func:`mmseg_ext.ops.region_geometry`). Defaults to
             ``'any'``. Heads trained before there was this option had ``'half'``.
         softmax_first (bool): Softmax of the regions' scores before the maximum (Eq. 1) instead of
             after it (Eq. 3). Defaults to False.
@@ -180,7 +180,7 @@ class RegionHead(BaseDecodeHead):
             regions, grid, self.stride, mask_rule=self.mask_rule)
         rois, masks = (to_device(x, maps.device) for x in (rois, masks))
         scores = self._classify(maps, rois, masks, scale)
-        return scores.split([of_image.num_regions for of_image in regions])
+        return scores.split([each.num_regions for each in regions])
 
     def _classify(self, maps: Tensor, rois: Tensor, masks: Tensor, scale: float) -> Tensor:
         chosen = dict(region=[masks], box=[None]).get(self.features, [masks, None])
