@@ -18,16 +18,10 @@ ONE = 1 << 12
 
 def reference_histograms(image: np.ndarray, cells: np.ndarray,
                          num_cells: int) -> Dict[str, np.ndarray]:
-    """Count colours and oriented derivatives in each cell.
+    """Count colours and oriented derivatives of an image (H, W, K) uint8 in each cell.
 
-    Args:
-        image (np.ndarray): (H, W, K) uint8.
-        cells (np.ndarray): (H, W) int32.
-        num_cells (int): S.
-
-    Returns:
-        dict[str, np.ndarray]: ``'colour'`` (S, K * 25) and ``'texture'`` (S, K * 8 * 10) int64,
-        counts. Every pixel counts once in the 25 or 10 bins of each channel and orientation.
+    Gives ``'colour'`` (S, K * 25) and ``'texture'`` (S, K * 8 * 10) int64: every pixel counts once
+    in the 25 or 10 bins of each channel and orientation.
     """
     smooth, derive, edges = texture_filters()
     along_x = _correlate(_correlate(image, derive, axis=1), smooth, axis=0)

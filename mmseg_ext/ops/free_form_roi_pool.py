@@ -116,18 +116,11 @@ def _is_for_mmcv(input: Tensor, rois: Tensor, scale: Tuple[float, float], bins: 
 
 def bin_ranges(first: Tensor, last: Tensor, number: int, length: int, scale: float,
                bins: str) -> Tensor:
-    """Divide one side of boxes into bins.
+    """Divide one side of K boxes into `number` bins, on a map with `positions` of them along this
+    side.
 
-    Args:
-        first (Tensor): First pixel of the side, (K,).
-        last (Tensor): Last pixel of the side, (K,).
-        number (int): P, bins of a side.
-        length (int): Positions of the map along this side.
-        scale (float): Positions per pixel.
-        bins (str): ``'mmcv'`` or ``'calvin'``, as in ``free_form_roi_pool``.
-
-    Returns:
-        Tensor: First position of each bin and the first behind it, (2, K, P) int64.
+    First and last pixel of the sides are (K,). Returns the first position of each bin and the first
+    behind it, (2, K, P) int64.
     """
     # in float32, in the order of mmcv's kernel, so that roundings agree
     begin = first.float()[:, None] * scale
@@ -146,23 +139,11 @@ def bin_ranges(first: Tensor, last: Tensor, number: int, length: int, scale: flo
 
 def reference_bin_index(images: Tensor, rows: Tensor, columns: Tensor, masks: Optional[Tensor],
                         height: int, width: int, column_major: bool) -> Tuple[Tensor, Tensor]:
-    """List the positions of every bin that lie in its region.
+    """List the positions of every bin that lie in its region, as an index for ``gather_max``.
 
     Bins may overlap (a position is then listed for each) and be empty. The memory is in proportion
-    to the positions of all bins.
-
-    Args:
-        images (Tensor): Index of each region's image, (K,) int64.
-        rows (Tensor): First row of each bin and the first behind it, (2, K, ph) int64.
-        columns (Tensor): The same of the columns, (2, K, pw).
-        masks (Tensor, optional): The positions of each region, (K, h, w) bool; None for all.
-        height (int): h.
-        width (int): w.
-        column_major (bool): Order of the positions of a bin: column by column or row by row.
-
-    Returns:
-        tuple[Tensor, Tensor]: ``indptr`` (K * ph * pw + 1,) and ``indices``, both int64, for
-        ``gather_max``; the position (y, x) of image n is n * h * w + y * w + x.
+    to the positions of all bins. The position (y, x) of image n is n * h * w + y * w + x; with
+    `column_major` those of a bin are listed column by column.
     """
     y, x = rows[0, :, :, None], columns[0, :, None, :]  # (K, ph, 1) and (K, 1, pw)
     length_y, length_x = rows[1, :, :, None] - y, columns[1, :, None, :] - x

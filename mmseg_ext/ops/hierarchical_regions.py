@@ -122,15 +122,7 @@ def hierarchical_regions(image: np.ndarray,
 
 
 def convert_colours(image: np.ndarray, colour_space: str) -> np.ndarray:
-    """Convert RGB to the colour space that superpixels, colour and texture are computed in.
-
-    Args:
-        image (np.ndarray): (H, W, 3) uint8, RGB.
-        colour_space (str): As in ``hierarchical_regions``.
-
-    Returns:
-        np.ndarray: (H, W, 3) uint8.
-    """
+    """Convert RGB (H, W, 3) uint8 to the colour space of superpixels, colour and texture, uint8."""
     if colour_space == 'rgb':
         return image
     colour = _skimage().color
@@ -174,13 +166,8 @@ def group_cells(image: np.ndarray,
 
 
 def neighbouring_cells(cells: np.ndarray) -> np.ndarray:
-    """Find the cells that share an edge of a pixel.
-
-    Args:
-        cells (np.ndarray): (H, W).
-
-    Returns:
-        np.ndarray: (E, 2) int64, sorted, each pair once with the lower cell first.
+    """Find the cells of a map (H, W) that share an edge of a pixel: (E, 2) int64, sorted, each pair
+    once with the lower cell first.
     """
     num_cells = cells.max() + 1
     first = np.concatenate([cells[:, :-1].ravel(), cells[:-1].ravel()]).astype(np.int64)
@@ -196,15 +183,9 @@ def reference_merges(histograms: Sequence[np.ndarray], sizes: np.ndarray, boxes:
                      pairs: np.ndarray, num_pixels: int) -> np.ndarray:
     """Merge the most similar neighbours until one region is left.
 
-    Args:
-        histograms (Sequence[np.ndarray]): Counts (S, bins), each compared by its intersection.
-        sizes (np.ndarray): (S,) pixels.
-        boxes (np.ndarray): (S, 4) x1, y1, x2, y2, all inside.
-        pairs (np.ndarray): (E, 2) neighbours.
-        num_pixels (int): Area of the image.
-
-    Returns:
-        np.ndarray: (S - 1, 2) int64. Row i: which two, the lower first, became region S + i.
+    Histograms are counts (S, bins), each compared by its intersection; boxes are x1, y1, x2, y2,
+    all inside; pairs (E, 2) are neighbours. Row i of the result, (S - 1, 2) int64, says which two,
+    the lower first, became region S + i.
     """
     histograms = [list(np.asarray(histogram, np.int64)) for histogram in histograms]
     sizes, boxes = sizes.tolist(), boxes.tolist()

@@ -10,6 +10,7 @@ from .checks import (
     check_ignore_index,
     check_index,
     check_indptr,
+    check_labels,
     check_size,
     check_tensors,
     check_whole,
@@ -110,15 +111,7 @@ OP = library.Op(
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor, such as a part of a ``RegionSet``, to a device without waiting for it.
-
-    Args:
-        tensor (Tensor): Any shape and type.
-        device (torch.device): Where it is needed.
-
-    Returns:
-        Tensor: The copy, or the tensor itself if it is there already.
-    """
+    """Copy a tensor, such as a part of a ``RegionSet``, to a device without waiting for it."""
     if device.type == 'cuda' and tensor.device.type == 'cpu':
         # from pageable memory the copy would wait for the GPU's queue, non_blocking or not
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -244,12 +237,7 @@ def label_counts(regions: RegionSet,
     cells = to_device(regions.cells, labels.device).long()
     labels = labels[:height, :width].long()
     valid = (cells >= 0) & (labels != ignore_index)
-    if labels.device.type == 'cpu':
-        wrong = labels[valid & ((labels < 0) | (labels >= num_classes))]
-        if len(wrong):
-            raise ValueError(
-                f'The label maps hold the value {int(wrong[0])}, which is neither one of the '
-                f'{num_classes} classes, 0 to {num_classes - 1}, nor {ignore_index}, ignored.')
+    check_labels(labels, valid, num_classes, ignore_index)
     # pixels that do not count all go to one more entry
     entry = torch.where(valid, cells * num_classes + labels, num_cells * num_classes)
     entry, size = entry.flatten(), num_cells * num_classes + 1

@@ -273,6 +273,9 @@ def test_cells_have_as_many_pixels_as_scale_says_or_as_asked_for():
     for options, least in ((dict(scale=40), 40), (dict(scale=40, min_cell_size=10), 10)):
         sizes = np.bincount(hierarchical_regions(image, sigma=0.3, **options).cells.ravel())
         assert least <= sizes.min() < least + 20
+    sizes = np.bincount(hierarchical_regions(
+        image, scale=40, min_cell_size=0, sigma=0.3).cells.ravel())
+    assert sizes.min() < 10  # 0 is a size, not the default
 
 
 @each_implementation

@@ -57,17 +57,10 @@ def write_regions(path: str, regions: Mapping[str, RegionSet], settings: Setting
 
 
 def read_regions(data: bytes, colour_space: str) -> Tuple[RegionSet, Settings]:
-    """Read the regions of one colour space.
+    """Read the regions of one colour space from the bytes of a file, and the settings they were
+    made with.
 
-    Args:
-        data (bytes): Content of the file.
-        colour_space (str): ``'rgb'``, ``'hsv'`` or ``'lab'``.
-
-    Returns:
-        tuple[RegionSet, dict]: The regions as NumPy arrays, and the settings they were made with.
-
-    Raises:
-        BrokenRegionFile: If ``data`` is not a complete file of regions.
+    Raises a BrokenRegionFile if this is no complete file of regions.
     """
     types = dict(cells=np.int32, indptr=np.int64, indices=np.int64)
     try:

@@ -197,16 +197,9 @@ class RegionHead(BaseDecodeHead):
 
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: SampleList,
              train_cfg: ConfigType) -> Dict[str, Tensor]:
-        """Compute the losses of a batch.
+        """Compute the losses and ``acc_seg``, in per cent.
 
-        Args:
-            inputs (Sequence[Tensor]): Maps of the backbone.
-            batch_data_samples (list[:obj:`SegDataSample`]): Samples with ``gt_sem_seg`` (1, H, W)
-                and ``regions`` among their meta information.
-            train_cfg (dict): Unused; part of mmseg's interface.
-
-        Returns:
-            dict[str, Tensor]: The losses and ``acc_seg``, in per cent.
+        The samples have ``gt_sem_seg`` (1, H, W) and ``regions`` among their meta information.
         """
         labels = self._stack_batch_gt(batch_data_samples)
         size = tuple(labels.shape[2:])

@@ -228,5 +228,5 @@ def test_wrong_numbers_of_class_weights_and_labels_are_named():
             maps, samples, {})
     samples[0].gt_sem_seg.data[0, 30, 30] = 77
     assert isinstance(cases.make_head().loss_decode, ClassWeightedCrossEntropyLoss)
-    with pytest.raises(ValueError, match='the value 77, which is neither one of the 4 classes'):
+    with pytest.raises(ValueError, match='labels hold 77, which is neither one of the 4 classes'):
         cases.make_head().double().loss(maps, samples, {})
