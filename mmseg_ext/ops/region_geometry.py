@@ -20,6 +20,8 @@ from .pixel_runs import ranges
 from .region_set import RegionSet
 
 MASK_RULES = ('half', 'any')
+#: As in the kernel: more than an image of 8,000 x 8,000 pixels has if each is a cell.
+MOST_CELLS = 1 << 26
 
 
 def region_geometry(regions: RegionSet,
@@ -71,6 +73,9 @@ def reference(cells: Tensor, indptr: Tensor, indices: Tensor, height: int, width
     """Plain PyTorch: what the kernel is compared with."""
     regions = RegionSet(cells, indptr, indices)
     number, positions = regions.num_regions, height * width
+    if regions.num_cells > MOST_CELLS:
+        raise ValueError(f'cells holds the number {regions.num_cells - 1}, but there may be '
+                         f'{MOST_CELLS} cells at most, from 0 on.')
     empty = (indptr.diff() == 0).any() or (
         len(indices) and not 0 <= indices.min() <= indices.max() < regions.num_cells)
     boxes = None if empty else regions.boxes()

@@ -1,6 +1,6 @@
 """The regions of all hierarchies over the same cells, in one list."""
 from itertools import chain
-from typing import Sequence
+from typing import Optional, Sequence
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class RegionTree(RegionSet):
     """
 
     def __new__(cls, cells: np.ndarray, indptr: np.ndarray, indices: np.ndarray,
-                parents: np.ndarray) -> 'RegionTree':
+                parents: Optional[np.ndarray] = None) -> 'RegionTree':
         """Add the parents; the last region has all cells, of which a map may have lost some."""
         tree = super().__new__(cls, cells, indptr, indices, int(indices[-1]) + 1)
         tree.parents = parents
