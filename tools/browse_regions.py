@@ -3,8 +3,8 @@
     python tools/browse_regions.py CONFIG --split train --colour-space hsv
 
 The images come out of the pipeline of the split, so in training they are flipped and so on. The
-regions of the ground truth, which PackRegionInputs may add in training, are left out; the ground
-truth itself stands beside the image.
+ground-truth regions, which PackRegionInputs may add in training, are left out; the ground truth
+itself stands beside the image.
 """
 import argparse
 import os.path as osp
@@ -92,7 +92,7 @@ def draw_item(dataset: BaseDataset, index: int, path: str) -> int:
     picture = draw_proposals(image, sample.regions, truth, dataset.metainfo['palette'])
     name = osp.splitext(osp.basename(sample.img_path))[0]
     mmcv.imwrite(picture[..., ::-1], path.format(name))
-    return len(sample.regions.indptr) - 1
+    return sample.regions.num_regions
 
 
 def main(argv: Optional[List[str]] = None) -> None:

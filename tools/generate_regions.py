@@ -17,8 +17,8 @@ from typing import List, Optional
 import numpy as np
 from mmengine.utils import ProgressBar
 
-from mmseg_ext.datasets.regions.jobs import Job, Outcome, RegionJobs
 from mmseg_ext.engine import launch
+from mmseg_ext.engine.region_jobs import Job, Outcome, RegionJobs
 from mmseg_ext.ops.hierarchical_regions import COLOUR_SPACES
 
 SPLITS = ['train', 'val', 'test']

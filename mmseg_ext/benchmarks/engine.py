@@ -10,7 +10,7 @@ from mmseg.registry import DATASETS, HOOKS, MODELS
 from mmseg.visualization import SegLocalVisualizer
 
 import mmseg_ext.datasets  # noqa: F401  (registers the scenes and their regions)
-from mmseg_ext.ops import region_to_pixel, transpose_index
+from mmseg_ext.ops import region_to_pixel
 
 from .case import Case, benchmark, sizes
 
@@ -60,12 +60,11 @@ def region_visualization_hook(device: str, small: bool = False) -> Case:
     dataset = DATASETS.build(dict(type='ScenesDataset', num_images=1, size=size, pipeline=[
         dict(type='GenerateRegions'), dict(type='PackRegionInputs')]))
     image, sample = (dataset[0][key] for key in ('inputs', 'data_samples'))
-    cells, indptr, indices = sample.regions
-    num_regions, num_classes = len(indptr) - 1, len(dataset.metainfo['classes'])
+    regions, num_classes = sample.regions, len(dataset.metainfo['classes'])
     torch.manual_seed(0)
-    scores = torch.randn(num_regions, num_classes)
-    of_cells = region_to_pixel(scores, *transpose_index(indptr, indices, int(cells.max()) + 1))
-    sample.pred_sem_seg = PixelData(data=of_cells.argmax(dim=1)[cells.long()][None].to(device))
+    scores = torch.randn(regions.num_regions, num_classes)
+    labels = region_to_pixel(scores, *regions.transposed()).argmax(dim=1)
+    sample.pred_sem_seg = PixelData(data=labels[regions.cells.long()][None].to(device))
     scores = scores.to(device)
 
     folder = tempfile.TemporaryDirectory()
@@ -94,6 +93,6 @@ def region_visualization_hook(device: str, small: bool = False) -> Case:
         mmsegs.after_test_iter(runner, 0, batch, [sample])
 
     return Case(
-        inputs=f'scene of {sizes(size)}, {num_regions} regions, written as PNG',
+        inputs=f'scene of {sizes(size)}, {regions.num_regions} regions, written as PNG',
         phase='drawing',
         runs={'ours: four tiles': ours, 'mmseg: SegVisualizationHook': mmseg})

@@ -6,19 +6,10 @@ from torch import Tensor
 
 
 def confusion_matrix(pred: Tensor, label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """Count the pixels of an image by true and predicted class.
+    """Count the pixels of an image by true (rows) and predicted class, (C, C) int64 on the CPU.
 
-    Args:
-        pred (Tensor): Predicted classes, (H, W), integers.
-        label (Tensor): True classes, (H, W), integers.
-        num_classes (int): C.
-        ignore_index (int): Label of the pixels that do not count.
-
-    Returns:
-        Tensor: (C, C) int64 on the CPU: rows are true classes.
-
-    Raises:
-        ValueError: If the sizes differ, or a value is no class.
+    Takes two label maps (H, W); raises a ValueError if the sizes differ or a valid value is no
+    class.
     """
     pred, label = valid_pixels(pred, label, num_classes, ignore_index)
     counts = torch.bincount(label * num_classes + pred, minlength=num_classes**2)

@@ -85,26 +85,16 @@ class TrimapMetric(LabelMapMetric):
                   num_classes: int,
                   ignore_index: int = 255,
                   boundary_to_ignored: bool = False) -> Tensor:
-        """Count the pixels of an image by ring, what they are and what they were taken for.
+        """Count the pixels of an image, two label maps (H, W), by ring: what they are and what they
+        were taken for.
 
         Ring 0 holds the pixels with distance <= widths[0] to the nearest boundary pixel, ring k
-        those with widths[k-1] < distance <= widths[k], the last one those beyond all widths: rings
-        0..k together are the band of widths[k].
+        those with widths[k-1] < distance <= widths[k], the last one those beyond all W widths:
+        rings 0..k together are the band of widths[k].
 
-        Args:
-            pred (Tensor): Predicted classes, (H, W), integers.
-            label (Tensor): True classes, (H, W), integers.
-            widths (Sequence[int]): W rising widths in pixels, 0 or more.
-            num_classes (int): C.
-            ignore_index (int): Label of the pixels that do not count.
-            boundary_to_ignored (bool): Whether a pixel beside an ignored one is a boundary pixel.
-
-        Returns:
-            Tensor: (W + 1, 3, C) int64 on the CPU: in each ring and for each class the pixels
-            that are it and were taken for it, that were taken for it, and that are it.
-
-        Raises:
-            ValueError: If the sizes differ, or a value is no class.
+        Returns (W + 1, 3, C) int64 on the CPU: in each ring and for each class the pixels that are
+        it and were taken for it, that were taken for it, and that are it. Raises a ValueError if
+        the sizes differ or a valid value is no class.
         """
         check_label_maps(pred, label, num_classes, ignore_index)
         valid = (label != ignore_index).cpu().numpy()
@@ -124,13 +114,8 @@ class TrimapMetric(LabelMapMetric):
             [confusion.diagonal(dim1=1, dim2=2), confusion.sum(dim=1), confusion.sum(dim=2)], dim=1)
 
     def compute_metrics(self, results: List[Tensor]) -> Dict[str, float]:
-        """Turn counts into metrics and print the table.
-
-        Args:
-            results (list[Tensor]): What :meth:`calculate` gave of each image.
-
-        Returns:
-            dict[str, float]: The metrics named in the description of the class, in per cent.
+        """Sum the rings of the images and print the table; the metrics are named in the description
+        of the class, in per cent.
         """
         rings = torch.stack(results).sum(dim=0)
         bands = rings.cumsum(dim=0)

@@ -262,13 +262,7 @@ class SemanticEdgeNet(BaseModule):
         os.replace(f'{filename}.part', filename)  # never half a file
 
     def same_weights(self, checkpoint: dict) -> bool:
-        """Say whether a checkpoint holds the same weights.
-
-        Args:
-            checkpoint (dict): What :meth:`content` gives.
-
-        Returns:
-            bool: True if all are equal, bit by bit.
+        """Say whether a checkpoint (what :meth:`content` gives) holds the same weights, bit by bit.
         """
         own, given = self.content()['state_dict'], checkpoint['state_dict']
         return own.keys() == given.keys() and all(
@@ -280,13 +274,11 @@ class SemanticEdgeNet(BaseModule):
         return {name: value for name, value in tensors.items() if name != FLAG}
 
     def freeze(self) -> 'SemanticEdgeNet':
-        """Turn the parameters into buffers that are not saved, and set eval mode.
+        """Turn the parameters into buffers that are not saved, and set eval mode; gives the network
+        itself.
 
         Then no optimizer gets them, no weight decay moves them and a checkpoint of a segmentation
         model is the same with the loss and without it.
-
-        Returns:
-            SemanticEdgeNet: Itself.
         """
         self.project()
         if self.class_agnostic:

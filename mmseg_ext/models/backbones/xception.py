@@ -143,15 +143,7 @@ class Xception(BaseModule):
                 f"'{name}.pth')\"") from None
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
-        """Encode images.
-
-        Args:
-            x (Tensor): Images, (N, 3, H, W).
-
-        Returns:
-            tuple[Tensor]: The maps of ``out_indices``, in that order, each (N, channels,
-            ceil(H / stride), ceil(W / stride)).
-        """
+        """Compute the maps of ``out_indices`` of images (N, 3, H, W)."""
         x = self.stem(x)
         maps = []
         for number, block in enumerate(self.blocks):

@@ -72,13 +72,5 @@ class DeepLabV2Head(BaseDecodeHead):
         return sum(branch(feat) for branch in self.conv_seg)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Classify each position.
-
-        Args:
-            inputs (Sequence[Tensor]): Maps of the backbone; the one of ``in_index`` is
-                (N, D, h, w).
-
-        Returns:
-            Tensor: Logits, (N, C, h, w).
-        """
+        """Classify each position of the map of ``in_index``, (N, D, h, w) -> (N, C, h, w)."""
         return self.cls_seg(self._transform_inputs(inputs))

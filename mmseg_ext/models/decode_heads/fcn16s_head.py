@@ -96,17 +96,10 @@ class FCN16sHead(BaseDecodeHead):
                 torch.eye(self.out_channels)[:, :, None, None] * torch.outer(tent, tent))
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Score each position of pool4.
+        """Score each position of pool4: logits (N, C, ceil(H / 16), ceil(W / 16)).
 
-        Args:
-            inputs (Sequence[Tensor]): Maps of the backbone; those of ``in_index`` are conv4,
-                (N, D, ceil(H / 8), ceil(W / 8)), and pool5, (N, D, ceil(H / 32), ceil(W / 32)).
-
-        Returns:
-            Tensor: Logits, (N, C, ceil(H / 16), ceil(W / 16)).
-
-        Raises:
-            ValueError: If pool5 is not conv4, pooled twice.
+        The maps of ``in_index`` are conv4, (N, D, ceil(H / 8), ceil(W / 8)), and pool5, (N, D,
+        ceil(H / 32), ceil(W / 32)). Raises a ValueError if pool5 is not conv4, pooled twice.
         """
         conv4, pool5 = self._transform_inputs(inputs)
         fine = self.conv_skip(F.max_pool2d(conv4, 2, ceil_mode=True))

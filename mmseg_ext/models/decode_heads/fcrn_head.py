@@ -97,30 +97,14 @@ class FCRNHead(BaseDecodeHead):
         self.conv_seg = nn.Conv2d(self.channels, self.out_channels, **conv)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Classify each position.
-
-        Args:
-            inputs (Sequence[Tensor]): Maps of the backbone; the one of ``in_index`` is
-                (N, D, h, w).
-
-        Returns:
-            Tensor: Logits, (N, C, h, w).
-        """
+        """Classify each position of the map of ``in_index``, (N, D, h, w) -> (N, C, h, w)."""
         return self.cls_seg(self.hidden(self._transform_inputs(inputs)))
 
     def loss_by_feat(self, seg_logits: Tensor,
                      batch_data_samples: SampleList) -> Dict[str, Tensor]:
-        """Compute the losses, on the grid of positions or at full resolution.
+        """Compute the losses and ``acc_seg``, on the grid of positions or at full resolution.
 
-        Args:
-            seg_logits (Tensor): Output of :meth:`forward`, (N, C, h, w).
-            batch_data_samples (list[:obj:`SegDataSample`]): Samples with ``gt_sem_seg``, (1, H, W).
-
-        Returns:
-            dict[str, Tensor]: The losses and ``acc_seg``, in per cent.
-
-        Raises:
-            ValueError: If ``label_stride`` is not the stride of the backbone's map.
+        Raises a ValueError if ``label_stride`` is not the stride of the backbone's map.
         """
         if self.label_stride is not None:
             size = tuple(batch_data_samples[0].gt_sem_seg.data.shape[-2:])
@@ -142,15 +126,10 @@ class FCRNHead(BaseDecodeHead):
 
 
 def sample_labels(label: Tensor, stride: int, ignore_index: int = 255) -> Tensor:
-    """Take one label from each position of a grid, as the paper's training in Caffe does.
+    """Take one label for each position of a grid, as the paper's training in Caffe does.
 
-    Args:
-        label (Tensor): Integer labels, (N, 1, H, W).
-        stride (int): s, side of a position in pixels.
-        ignore_index (int): Label of a point outside the image. Defaults to 255.
-
-    Returns:
-        Tensor: (N, 1, ceil(H / s), ceil(W / s)): the labels at (s // 2 + s i, s // 2 + s j).
+    Labels (N, 1, H, W) -> (N, 1, ceil(H / s), ceil(W / s)): those at (s // 2 + s i, s // 2 + s j),
+    ``ignore_index`` where a point lies outside the image.
     """
     height, width = label.shape[2:]
     label = F.pad(label, (0, -width % stride, 0, -height % stride), value=ignore_index)

@@ -78,14 +78,10 @@ class LRNHead(StagewiseDecodeHead):
         return nn.Conv2d(in_channels, self.out_channels, 3, padding=1)
 
     def forward(self, inputs: Sequence[Tensor]) -> List[Tensor]:
-        """Predict the label maps s_1..s_K.
+        """Predict the logits of stages s_1 to s_K, coarse to fine, from maps of the encoder, finest
+        first.
 
-        Args:
-            inputs (Sequence[Tensor]): Maps of the encoder, finest first.
-
-        Returns:
-            list[Tensor]: K maps of logits, coarse to fine: s_1 at the size of the last input,
-            s_k (k >= 2) at the size of its skip map.
+        s_1 has the size of the last map, s_k (k >= 2) that of its skip map.
         """
         *skip_maps, top_map = self._transform_inputs(inputs)
         stages = [self.top(top_map)]

@@ -200,15 +200,10 @@ class SEMEDALoss(PixelLoss):
 
 
 def near_edges(labels: Tensor, width: int, ignore_index: int) -> Tensor:
-    """Find the pixels near an edge of the label map.
+    """Find the pixels within a Chebyshev distance of `width` of an edge of the label map (N, H, W):
+    bool.
 
-    Args:
-        labels (Tensor): (N, H, W).
-        width (int): Largest Chebyshev distance in pixels; 0 gives the edges, E*, alone.
-        ignore_index (int): Label without a class.
-
-    Returns:
-        Tensor: Bool, (N, H, W). Ignored pixels near an edge are among them.
+    0 gives the edges, E*, alone. Ignored pixels near an edge are among them.
     """
     near = semantic_edges(labels, ignore_index)[:, None].float()
     for size in ((1, 2 * width + 1), (2 * width + 1, 1)):  # a square: along rows, then columns
