@@ -1,9 +1,8 @@
 """Features of regions, from region to pixel, initial weights, and what is refused."""
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
+import region_head_cases as cases
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -15,11 +14,6 @@ from mmseg_ext.ops import (
     region_geometry,
     region_grid_masks,
 )
-
-spec = importlib.util.spec_from_file_location(
-    'region_head_cases', Path(__file__).with_name('region_head_cases.py'))
-cases = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(cases)
 
 
 def pooled(maps, samples, whole, mode='exact', bins='mmcv'):

@@ -1,11 +1,10 @@
 """RegionHead inside the stock segmentor, and where its weights come from."""
 import copy
-import importlib.util
 from collections import OrderedDict
-from pathlib import Path
 
 import numpy as np
 import pytest
+import region_head_cases as cases
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -18,12 +17,6 @@ from mmseg_ext.models import RegionHead
 from mmseg_ext.ops import (
     extension_loaded,
 )
-
-spec = importlib.util.spec_from_file_location(
-    'region_head_cases', Path(__file__).with_name('region_head_cases.py'))
-cases = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(cases)
-
 
 PREPROCESSOR = dict(
     type='SegDataPreProcessor', mean=[127.] * 3, std=[60.] * 3, bgr_to_rgb=True, pad_val=0,
