@@ -17,10 +17,10 @@ from .tiles import (
     Size,
     Tile,
     best_filter,
-    coloured,
     colorize,
     grid,
     legend,
+    map_colours,
     resize,
     tile_size,
     truth_tile,
@@ -182,12 +182,12 @@ def _to_unit(feature: np.ndarray) -> np.ndarray:
 
 def _heat(values: np.ndarray) -> np.ndarray:
     """Colours of 0 (blue) to 1 (red)."""
-    return coloured(values, cv2.COLORMAP_JET)
+    return map_colours(values, cv2.COLORMAP_JET)
 
 
 def _glow(values: np.ndarray) -> np.ndarray:
     """Colours of 0 (dark) to 1 (bright)."""
-    return coloured(values, cv2.COLORMAP_INFERNO)
+    return map_colours(values, cv2.COLORMAP_INFERNO)
 
 
 def _paint(labels: np.ndarray, palette: Sequence[Sequence[int]], size: Size) -> np.ndarray:

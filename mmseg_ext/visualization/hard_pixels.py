@@ -7,10 +7,10 @@ from .tiles import (
     CAPTION_HEIGHT,
     Size,
     best_filter,
-    coloured,
     colorize,
     corner,
     grid,
+    map_colours,
     resize,
     stripe,
     tile_size,
@@ -163,7 +163,7 @@ def _heat(probability: np.ndarray, size: Size) -> np.ndarray:
     """Colours of p_y: the lower, the brighter."""
     probability = np.nan_to_num(probability.astype(np.float32), nan=0.)
     probability = resize(probability, size, best_filter(probability, size))
-    return coloured(1 - probability, cv2.COLORMAP_INFERNO)
+    return map_colours(1 - probability, cv2.COLORMAP_INFERNO)
 
 
 def _draw_scale(caption: np.ndarray, threshold: Optional[float]) -> None:

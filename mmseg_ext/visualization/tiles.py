@@ -56,7 +56,7 @@ def write(picture: np.ndarray,
     cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
 
 
-def coloured(values: np.ndarray, colour_map: int) -> np.ndarray:
+def map_colours(values: np.ndarray, colour_map: int) -> np.ndarray:
     """Paint values 0 to 1 in the colours of one of OpenCV's maps, as RGB."""
     values = (values.clip(0, 1) * 255).round().astype(np.uint8)
     return cv2.applyColorMap(values, colour_map)[..., ::-1]
