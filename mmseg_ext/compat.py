@@ -33,9 +33,8 @@ HISTORY_BUFFER_STATISTICS = ('min', 'max', 'mean', 'current')
 def check_environment() -> None:
     """Check that mmsegmentation 1.x can be imported, before its import fails in its own words.
 
-    Raises:
-        ImportError: In one sentence: a package is missing or outside the range of mmsegmentation
-            1.x, or mmcv has no working operators. Its ``name`` is ``'mmseg_ext'``.
+    Otherwise raises an ImportError in one sentence: a package is missing or outside the range of
+    mmsegmentation 1.x, or mmcv has no working operators. Its ``name`` is ``'mmseg_ext'``.
     """
     problem = _environment_problem()
     if problem is not None:
@@ -87,9 +86,8 @@ def _version_in(version: str, allowed: str) -> bool:
 def check_config_inheritance() -> None:
     """Check that mmengine can find the installed package behind ``_base_ = 'mmseg::...'``.
 
-    Raises:
-        ImportError: In one sentence: mmengine 0.10 asks ``pkg_resources`` for it, which
-            setuptools no longer ships.
+    Otherwise raises an ImportError in one sentence: mmengine 0.10 asks ``pkg_resources`` for it,
+    which setuptools no longer ships.
     """
     if importlib.util.find_spec('pkg_resources') is None:
         raise ImportError(
@@ -224,14 +222,10 @@ def exact_convolutions() -> Iterator[None]:
 
 
 def no_autocast(device_type: str) -> ContextManager[None]:
-    """Compute in the types that the tensors have, also under ``torch.autocast``.
+    """Compute in the types that the tensors on a device have, also under ``torch.autocast``.
 
-    Args:
-        device_type (str): Of the tensors, such as ``'cuda'``.
-
-    Returns:
-        ContextManager: ``torch.autocast`` switched off. It does nothing where the device has no
-        autocast, as ``'mps'`` before torch 2.5, where asking for it would raise.
+    Does nothing where the device has no autocast, as ``'mps'`` before torch 2.5, where asking for
+    it would raise.
     """
     import torch
     if hasattr(torch.amp, 'is_autocast_available'):  # torch 2.4

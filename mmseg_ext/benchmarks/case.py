@@ -40,15 +40,10 @@ CaseFunction = Callable[..., Case]
 
 
 def benchmark(*covers: str, name: Optional[str] = None) -> Callable[[CaseFunction], CaseFunction]:
-    """Register a function that makes a case in ``BENCHMARKS``.
+    """Register a function that makes a case in ``BENCHMARKS``, by its own name or another.
 
-    Args:
-        *covers (str): Names of the plugins and ops that the case measures. Readable as
-            ``function.covers`` without building any input.
-        name (str, optional): Name of the case. Defaults to the name of the function.
-
-    Returns:
-        Callable: A decorator that returns the function itself.
+    ``covers`` names the plugins and ops that the case measures; readable as ``function.covers``
+    without building any input.
     """
 
     def register(function: CaseFunction) -> CaseFunction:

@@ -7,7 +7,9 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, HOOKS, MODELS
+from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
+from torch import Tensor
 
 import mmseg_ext.datasets  # noqa: F401  (registers the scenes and their regions)
 from mmseg_ext.ops import region_to_pixel
@@ -67,14 +69,7 @@ def region_visualization_hook(device: str, small: bool = False) -> Case:
     sample.pred_sem_seg = PixelData(data=labels[regions.cells.long()][None].to(device))
     scores = scores.to(device)
 
-    folder = tempfile.TemporaryDirectory()
-    sample.set_metainfo(dict(img_path=f'{folder.name}/image.png'))
-    cv2.imwrite(sample.img_path, image.permute(1, 2, 0).numpy())
-    # the hooks take the visualizer that was made last
-    visualizer = SegLocalVisualizer.get_instance(
-        f'benchmark {folder.name}', save_dir=folder.name,
-        vis_backends=[dict(type='LocalVisBackend')])
-    visualizer.dataset_meta = dataset.metainfo
+    folder = folder_to_draw_in(image, sample, dataset.metainfo)
     head = MODELS.build(
         dict(type='RegionHead', in_channels=1, in_index=0, channels=1, num_classes=num_classes))
     runner = SimpleNamespace(
@@ -96,3 +91,17 @@ def region_visualization_hook(device: str, small: bool = False) -> Case:
         inputs=f'scene of {sizes(size)}, {regions.num_regions} regions, written as PNG',
         phase='drawing',
         runs={'ours: four tiles': ours, 'mmseg: SegVisualizationHook': mmseg})
+
+
+def folder_to_draw_in(image: Tensor, sample: SegDataSample,
+                      dataset_meta: dict) -> tempfile.TemporaryDirectory:
+    """Write an image, (3, H, W) uint8, to a new folder, into which hooks draw from now on."""
+    folder = tempfile.TemporaryDirectory()
+    sample.set_metainfo(dict(img_path=f'{folder.name}/image.png'))
+    cv2.imwrite(sample.img_path, image.permute(1, 2, 0).numpy())
+    # the hooks take the visualizer that was made last
+    visualizer = SegLocalVisualizer.get_instance(
+        f'benchmark {folder.name}', save_dir=folder.name,
+        vis_backends=[dict(type='LocalVisBackend')])
+    visualizer.dataset_meta = dataset_meta
+    return folder

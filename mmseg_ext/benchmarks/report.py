@@ -51,15 +51,7 @@ def format_memory(run: Optional[dict]) -> str:
 
 
 def case_table(name: str, case: dict) -> str:
-    """Write the results of a case as Markdown.
-
-    Args:
-        name (str): Name of the case.
-        case (dict): An entry of ``cases`` (:mod:`mmseg_ext.benchmarks.results_file`).
-
-    Returns:
-        str: Heading, inputs and a table for each phase.
-    """
+    """Write the results of a case as Markdown: heading, inputs and a table for each phase."""
     lines = [f'### {name}', '', case['inputs'], '']
     for phase_name, phase in case['phases'].items():
         lines += [
@@ -80,13 +72,9 @@ def case_table(name: str, case: dict) -> str:
 
 
 def summary_table(cases: Dict[str, dict]) -> str:
-    """Write one row a case as Markdown: ours beside the fastest baseline.
+    """Write as Markdown how many cases are faster, then one row a case.
 
-    Args:
-        cases (dict[str, dict]): Entries of ``cases`` by name.
-
-    Returns:
-        str: How many cases are faster, then the table.
+    The row has ours beside the fastest baseline.
     """
     rows, ratios = [], []
     for name, case in cases.items():
@@ -108,13 +96,9 @@ def summary_table(cases: Dict[str, dict]) -> str:
 
 
 def readme(all_results: Dict[str, dict]) -> str:
-    """Write the page of all results.
+    """Write the page of all results: for each machine one row a case, then all numbers, folded.
 
-    Args:
-        all_results (dict[str, dict]): Content of each results file, by its name without ending.
-
-    Returns:
-        str: Markdown: for each machine one row a case, then all numbers, folded.
+    The results are given by the names of their files without ending.
     """
     lines = [
         '# Benchmark results', '',
@@ -143,13 +127,7 @@ def readme(all_results: Dict[str, dict]) -> str:
 
 
 def draw(results: dict, title: str, path: str) -> None:
-    """Draw a panel of horizontal bars for each case.
-
-    Args:
-        results (dict): Content of a results file.
-        title (str): What the figure is called.
-        path (str): Where to write it, with the ending that matplotlib writes.
-    """
+    """Draw a panel of horizontal bars for each case into a file."""
     cases = list(results['cases'].items())
     num_columns = 1 if len(cases) == 1 else 2
     rows = [cases[i:i + num_columns] for i in range(0, len(cases), num_columns)]

@@ -53,17 +53,7 @@ RUN = dict(median_s=NUMBER, iqr_s=NUMBER, ratio=NUMBER, times_floor=NUMBER + NUL
 
 
 def read_results(path: str) -> dict:
-    """Read and check a file.
-
-    Args:
-        path (str): The JSON file.
-
-    Returns:
-        dict: Its content, as described above.
-
-    Raises:
-        ValueError: If it is not what is described above.
-    """
+    """Read and check a file; a ValueError says what is not as described above."""
     with open(path, encoding='utf-8') as f:
         try:
             results = json.load(f, parse_constant=_refuse_constant)
@@ -75,14 +65,11 @@ def read_results(path: str) -> dict:
 
 
 class Headline(NamedTuple):
-    """What a case says in one line.
+    """What a case says in one line: ours beside the fastest baseline.
 
-    Attributes:
-        phase (str): Its last phase: with the backward pass, where there is one.
-        ours (str): Name of its first run, which is ours.
-        run (dict): The numbers of that run.
-        baseline (str, optional): Name of the fastest run that is not ours.
-        baseline_run (dict, optional): The numbers of that run; ``ratio`` compares the two.
+    ``phase`` is its last phase: with the backward pass, where there is one. ``ours`` is the name of
+    its first run and ``run`` its numbers; ``baseline`` and ``baseline_run`` those of the fastest
+    run that is not ours, whose ``ratio`` compares the two.
     """
     phase: str
     ours: str
@@ -92,14 +79,7 @@ class Headline(NamedTuple):
 
 
 def headline(case: dict) -> Headline:
-    """Choose what a case says in one line.
-
-    Args:
-        case (dict): An entry of ``cases``, as described above.
-
-    Returns:
-        Headline: Ours beside the fastest baseline.
-    """
+    """Choose what a case, an entry of ``cases``, says in one line."""
     name, phase = list(case['phases'].items())[-1]
     baselines = [item for item in phase['runs'].items() if not item[0].startswith('ours')]
     fastest: Tuple[Optional[str], Optional[dict]] = min(
@@ -108,15 +88,7 @@ def headline(case: dict) -> Headline:
 
 
 def write_results(results: dict, path: str) -> None:
-    """Check results and write them.
-
-    Args:
-        results (dict): As described above.
-        path (str): The JSON file.
-
-    Raises:
-        ValueError: If the results are not what is described above; nothing is written.
-    """
+    """Check results and write them; nothing is written if they are not as described above."""
     check_results(results)
     text = json.dumps(results, indent=2, allow_nan=False)
     with open(path, 'w', encoding='utf-8') as f:
@@ -124,13 +96,9 @@ def write_results(results: dict, path: str) -> None:
 
 
 def check_results(results: dict) -> None:
-    """Raise unless results are what is described above.
+    """Raise a ValueError unless results are what is described above.
 
-    Args:
-        results (dict): What is to be written, or was read.
-
-    Raises:
-        ValueError: Names the place, what is there and what is allowed.
+    It names the place, what is there and what is allowed.
     """
     _check_entries(results, 'results', dict(environment=(dict, ), cases=(dict, )))
     _check_entries(results['environment'], 'environment', ENVIRONMENT)

@@ -6,7 +6,7 @@ import os
 import tempfile
 import warnings
 from types import SimpleNamespace
-from typing import Callable, Sequence, Tuple
+from typing import Callable, Dict, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -215,21 +215,10 @@ def _loss_case(shape: Tuple[int, int, int, int], lambdas: Sequence[float], devic
                                           implementation='reference')
         return distance / (labels != IGNORED).sum()
 
-    def parity() -> None:
-        values = [loss(logits, labels), plain()]
-        torch.testing.assert_close(*values, rtol=1e-4, atol=0)
-        ours, theirs = (torch.autograd.grad(value, logits)[0] for value in values)
-        # single signs may differ where two features are equal
-        assert (ours - theirs).norm() < 1e-3 * theirs.norm()
-
-    return Case(
-        inputs=f'{sizes(shape)} float32, lambda {tuple(lambdas)}, 5 % ignored',
-        runs={
-            'ours': lambda: loss(logits, labels),
-            'PyTorch: one-hot truth, network on both maps, autograd': plain
-        },
-        gradients_of=(logits, ),
-        parity=parity)
+    return _case(f'{sizes(shape)} float32, lambda {tuple(lambdas)}, 5 % ignored', logits, {
+        'ours': lambda: loss(logits, labels),
+        'PyTorch: one-hot truth, network on both maps, autograd': plain
+    })
 
 
 def _sobel_loss_case(shape: Tuple[int, int, int, int], device: str) -> Case:
@@ -244,20 +233,23 @@ def _sobel_loss_case(shape: Tuple[int, int, int, int], device: str) -> Case:
         ours, theirs = filtered(logits.softmax(dim=1) * known), filtered(truth)
         return ((ours - theirs).abs() * known).mean(dim=1).sum() / known.sum()
 
+    return _case(f'{sizes(shape)} float32, 5 % ignored', logits, {
+        'ours': lambda: loss(logits, labels),
+        'PyTorch: F.conv2d of each channel of both maps': convolution
+    })
+
+
+def _case(inputs: str, logits: Tensor, runs: Dict[str, Callable[[], Tensor]]) -> Case:
+    """Two ways to compute a loss, whose values and gradients have to agree."""
+
     def parity() -> None:
-        values = [loss(logits, labels), convolution()]
+        values = [run() for run in runs.values()]
         torch.testing.assert_close(*values, rtol=1e-4, atol=0)
         ours, theirs = (torch.autograd.grad(value, logits)[0] for value in values)
+        # single signs may differ where two features are equal
         assert (ours - theirs).norm() < 1e-3 * theirs.norm()
 
-    return Case(
-        inputs=f'{sizes(shape)} float32, 5 % ignored',
-        runs={
-            'ours': lambda: loss(logits, labels),
-            'PyTorch: F.conv2d of each channel of both maps': convolution
-        },
-        gradients_of=(logits, ),
-        parity=parity)
+    return Case(inputs=inputs, runs=runs, gradients_of=(logits, ), parity=parity)
 
 
 def _detector(device: str) -> nn.Module:

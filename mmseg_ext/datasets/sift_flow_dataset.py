@@ -20,14 +20,7 @@ class SIFTFlowDataset(CheckedSegDataset):
     .mat files as label maps; ``tools/convert_siftflow.py`` turns them into PNG files with 0..32
     for the classes and 255 for unlabelled pixels, which are ignored.
 
-    .. code-block:: none
-
-        data_root/images/train/*.jpg
-        data_root/labels/train/*.png
-
-    Args:
-        **kwargs: Arguments of :class:`CheckedSegDataset` and of mmseg's
-            ``BaseSegDataset``: ``split``, ``data_root``, ``data_prefix``, ``pipeline``, ...
+    Arguments and folders: see :class:`CheckedSegDataset`.
 
     Examples:
         >>> test = dict(type='SIFTFlowDataset', data_root='data/siftflow', split='test')
@@ -46,7 +39,6 @@ class SIFTFlowDataset(CheckedSegDataset):
                  [60, 150, 160], [110, 100, 120], [140, 150, 150], [240, 220, 160],
                  [30, 90, 150], [235, 160, 190], [255, 140, 0], [140, 200, 240], [180, 180, 100],
                  [80, 20, 80], [255, 240, 80], [30, 100, 40], [90, 220, 230]])
-    LAYOUTS = (('images/{split}', 'labels/{split}'), )
     HOW_TO_GET = (
         'To get it: unpack '
         'http://www.cs.unc.edu/~jtighe/Papers/ECCV10/siftflow/SiftFlowDataset.zip in a FOLDER, '

@@ -25,11 +25,7 @@ PACKAGE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.s
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the config and the entries to replace in it, which every tool takes that reads a config.
-
-    Args:
-        parser (argparse.ArgumentParser): The parser of the tool.
-    """
+    """Add the config and the entries to replace in it, for every tool that reads a config."""
     parser.add_argument('config', help='path of the config file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='entries of the config to replace, such as train_cfg.max_iters=10; '
@@ -37,11 +33,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that training and testing share.
-
-    Args:
-        parser (argparse.ArgumentParser): The parser of the tool.
-    """
+    """Add the options that training and testing share."""
     parser.add_argument('--work-dir',
                         help='folder for logs, checkpoints and results; default: '
                         'work_dir of the config, else work_dirs/NAME_OF_CONFIG')
@@ -54,15 +46,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def read_config(path: str, cfg_options: Optional[dict] = None) -> Config:
     """Read a config, and let names mean from now on what they mean in it.
 
-    Args:
-        path (str): The config file.
-        cfg_options (dict, optional): Entries to replace, by dotted names. Defaults to None.
-
-    Returns:
-        Config: The config.
-
-    Raises:
-        FileNotFoundError: The config, or one that it inherits from, does not exist.
+    ``cfg_options`` replaces entries by dotted names. A FileNotFoundError says that the config, or
+    one that it inherits from, does not exist.
     """
     compat.check_config_inheritance()
     if not os.path.isfile(path):
@@ -79,17 +64,9 @@ def read_config(path: str, cfg_options: Optional[dict] = None) -> Config:
 
 
 def dataset_of(cfg: Config, split: str) -> ConfigDict:
-    """Find the data set of a split in a config.
+    """Find the data set of a split in a config: ``'train'`` names ``train_dataloader``.
 
-    Args:
-        cfg (Config): The config.
-        split (str): Which one: ``'train'`` for the data set of ``train_dataloader`` and so on.
-
-    Returns:
-        ConfigDict: Config of the data set, a part of ``cfg``.
-
-    Raises:
-        ValueError: The config has no such loader.
+    It is a part of the config, not a copy. A ValueError says that there is no such loader.
     """
     name = f'{split}_dataloader'
     if cfg.get(name) is None:
@@ -104,18 +81,7 @@ def work_dir_of(config: str) -> str:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config of a training or test and apply the shared options to it.
-
-    Args:
-        args (argparse.Namespace): The options of :func:`add_config_arguments` and
-            :func:`add_run_arguments`.
-
-    Returns:
-        Config: The config, with ``launcher`` and ``work_dir``.
-
-    Raises:
-        FileNotFoundError: The config, or one that it inherits from, does not exist.
-    """
+    """Read the config of a training or test and apply the options that the two share to it."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
@@ -124,27 +90,14 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def check_checkpoint(path: str) -> None:
-    """Refuse a checkpoint that is not there; an address is left to mmengine.
-
-    Args:
-        path (str): Path or address.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-    """
+    """Refuse a checkpoint that is not there; an address is left to mmengine."""
     if '://' not in path and not os.path.isfile(os.path.expanduser(path)):
         raise FileNotFoundError(f'checkpoint {path} does not exist; make one by: '
                                 + tool_command('train.py', 'CONFIG'))
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Make the runner of a config, on GPUs or on CPU cores.
-
-    Args:
-        cfg (Config): A config from :func:`load_config`.
-
-    Returns:
-        Runner: mmengine's runner, or the one named by ``runner_type``.
+    """Make the runner of a config from :func:`load_config`, on GPUs or on CPU cores.
 
     Raises:
         FileNotFoundError: The checkpoint of ``load_from`` does not exist.
@@ -165,14 +118,7 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def enable_amp(cfg: Config) -> None:
-    """Switch a config to automatic mixed precision.
-
-    Args:
-        cfg (Config): Changed in place: ``optim_wrapper``.
-
-    Raises:
-        ValueError: There is no GPU, or ``optim_wrapper`` is of a type of its own.
-    """
+    """Switch a config to automatic mixed precision, or raise a ValueError that says why not."""
     if get_device() == 'cpu':
         raise ValueError('--amp needs a GPU, mmengine has no mixed precision on the CPU; leave it '
                          'out')
@@ -190,16 +136,9 @@ def enable_amp(cfg: Config) -> None:
 
 
 def enable_drawing(cfg: Config, show: bool, show_dir: Optional[str], wait_time: float) -> None:
-    """Make a test draw its predictions.
+    """Make a test draw its predictions: in windows for ``wait_time`` seconds, into a folder.
 
-    Args:
-        cfg (Config): Changed in place: the visualization hook and the visualizer.
-        show (bool): Whether to open a window for each image.
-        show_dir (str, optional): Folder for the pictures.
-        wait_time (float): Seconds that each window stays.
-
-    Raises:
-        ValueError: The config has no visualization hook.
+    A config without a visualization hook raises a ValueError.
     """
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
@@ -213,14 +152,7 @@ def enable_drawing(cfg: Config, show: bool, show_dir: Optional[str], wait_time: 
 
 
 def enable_tta(cfg: Config) -> None:
-    """Make a test use the test-time augmentation of its config.
-
-    Args:
-        cfg (Config): Changed in place: the pipeline of the test data and the model.
-
-    Raises:
-        ValueError: The config has no ``tta_pipeline`` or no ``tta_model``.
-    """
+    """Make a test use the test-time augmentation of its config; a ValueError where it has none."""
     missing = [name for name in ('tta_pipeline', 'tta_model') if cfg.get(name) is None]
     if missing:
         raise ValueError(f"--tta needs {' and '.join(missing)} in the config")
@@ -229,14 +161,10 @@ def enable_tta(cfg: Config) -> None:
 
 
 def write_predictions(cfg: Config, out_dir: str) -> None:
-    """Make a test write its label maps.
+    """Make a test write its label maps into a folder, one PNG file for each image.
 
-    Args:
-        cfg (Config): Changed in place: the first metric of ``test_evaluator`` that can write.
-        out_dir (str): Folder for the label maps, one PNG file for each image.
-
-    Raises:
-        ValueError: No metric can write, which an argument ``output_dir`` shows.
+    The first metric of ``test_evaluator`` with an argument ``output_dir`` writes them. A ValueError
+    says that no metric can write.
     """
     evaluators = cfg.test_evaluator
     evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
@@ -273,15 +201,11 @@ def errors_as_sentences() -> Iterator[None]:
 
 
 def user_sentence(error: Exception) -> Optional[str]:
-    """Find the sentence for the user in an error.
+    """Find the sentence for the user in an error that was raised and caught.
 
-    Args:
-        error (Exception): An error that was raised and caught.
-
-    Returns:
-        str or None: The message of the error if code of this package raised it, in this process
-        or in one that loads data. A RuntimeError counts only from ``mmseg_ext.engine``: elsewhere
-        it comes out of torch's operators.
+    It is the message of the error if code of this package raised it, in this process or in one that
+    loads data. A RuntimeError counts only from ``mmseg_ext.engine``: elsewhere it comes out of
+    torch's operators.
     """
     path = traceback.extract_tb(error.__traceback__)[-1].filename
     sentence = str(error)

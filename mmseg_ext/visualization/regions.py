@@ -10,8 +10,19 @@ import numpy as np
 from mmseg_ext.ops import RegionSet
 from mmseg_ext.ops.pixel_runs import ranges
 
-from .stages import CAPTION_HEIGHT, colorize
-from .tiles import best_filter, corner, grid, legend, nearest, resize, stripe, truth_tile, write
+from .tiles import (
+    CAPTION_HEIGHT,
+    best_filter,
+    colorize,
+    corner,
+    grid,
+    legend,
+    nearest,
+    resize,
+    stripe,
+    truth_tile,
+    write,
+)
 
 #: Least area of each scale but the first, as a share of the image: powers of four.
 SCALES = tuple(4.**-k for k in (5, 4, 3, 2, 1))

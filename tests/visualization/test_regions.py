@@ -5,7 +5,7 @@ import torch
 from mmseg_ext.ops import RegionSet
 from mmseg_ext.visualization import draw_proposals, draw_winners, winning_regions
 from mmseg_ext.visualization.regions import PALE
-from mmseg_ext.visualization.stages import CAPTION_HEIGHT, GAP
+from mmseg_ext.visualization.tiles import CAPTION_HEIGHT, GAP
 
 PALETTE = [[200, 0, 0], [0, 200, 0]]
 SIDE = 320  # of a tile

@@ -36,15 +36,7 @@ class CheckpointCompatibilityHook(Hook):
     priority = 'VERY_HIGH'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare the checkpoint with the model.
-
-        Args:
-            runner (Runner): The runner that loads.
-            checkpoint (dict): The content of the file, with or without ``'state_dict'``.
-
-        Raises:
-            RuntimeError: The checkpoint does not fit.
-        """
+        """Compare the checkpoint with the model; a RuntimeError says what does not fit."""
         model = runner.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
@@ -67,15 +59,10 @@ class CheckpointCompatibilityHook(Hook):
 
     @classmethod
     def load(cls, model: nn.Module, checkpoint: dict) -> Tuple[str, int]:
-        """Load the weights of a checkpoint that fit a model, and say which do not.
+        """Load the weights of a checkpoint that fit a model without wrappers.
 
-        Args:
-            model (nn.Module): The model, without wrappers.
-            checkpoint (dict): The content of the file, with or without ``'state_dict'``.
-
-        Returns:
-            tuple: What does not fit, empty if all does, and the number of weights that the model
-            did not get.
+        Gives a sentence about what does not fit, empty if all does, and the number of weights that
+        the model did not get.
         """
         state_dict = checkpoint.get('state_dict', checkpoint)
         given = OrderedDict((re.sub(r'^module\.', '', name), value)
@@ -91,15 +78,10 @@ class CheckpointCompatibilityHook(Hook):
     @staticmethod
     def load_what_fits(model: nn.Module,
                        given: 'OrderedDict[str, Any]') -> Tuple[List[str], List[str], Shapes]:
-        """Load the weights of a checkpoint that fit a model.
+        """Load the weights that fit and name those that do not.
 
-        Args:
-            model (nn.Module): The model, without wrappers.
-            given (OrderedDict): The weights of the checkpoint, with ``_metadata``.
-
-        Returns:
-            tuple: Names that are missing in the checkpoint, names that the model does not have,
-            and, by name, the two shapes (checkpoint, model) where they differ.
+        Gives names that are missing in the checkpoint, names that the model does not have, and, by
+        name, the two shapes (checkpoint, model) where they differ.
         """
         wanted = model.state_dict()
         reshaped = {

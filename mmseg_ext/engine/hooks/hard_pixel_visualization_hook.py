@@ -109,12 +109,7 @@ class HardPixelVisualizationHook(PictureHook):
         self._num_images = 0
 
     def before_run(self, runner: Runner) -> None:
-        """Find the decode head, the last one of a cascade, and what it selects.
-
-        Raises:
-            ValueError: If the model has no decode head, or the head does not bootstrap and neither
-                ``thresh`` nor ``min_kept`` is given.
-        """
+        """Find the decode head, the last one of a cascade, and what it selects."""
         model, self._is_augmented = self.find_segmentor(runner)
         head = getattr(model, 'decode_head', None)
         if head is None:

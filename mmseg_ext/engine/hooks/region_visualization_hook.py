@@ -50,11 +50,7 @@ class RegionVisualizationHook(PictureHook):
         self._num_images = 0
 
     def before_run(self, runner: Runner) -> None:
-        """Find the decode head.
-
-        Raises:
-            ValueError: It is no ``RegionHead``.
-        """
+        """Find the decode head, which has to be a ``RegionHead``."""
         model, self._is_augmented = self.find_segmentor(runner)
         self._head = getattr(model, 'decode_head', None)
         if not isinstance(self._head, RegionHead):
