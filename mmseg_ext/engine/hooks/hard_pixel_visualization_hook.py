@@ -238,7 +238,7 @@ class HardPixelVisualizationHook(PictureHook):
     def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
         if mode == 'train' or self._is_augmented:
             return
-        if self._statistics is None:  # this process had no image with a truth; others may have
+        if self._statistics is None:  # no labelled image in this process; others may have some
             self._statistics = HardPixelStatistics(self._head.num_classes)
         self._statistics.sum_over_processes()
         self._log(runner, mode, f'{mode}, all images')
