@@ -8,7 +8,7 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
-from .confusion import check_label_maps, per_cent
+from .confusion import check_classes, check_same_size, per_cent
 from .label_map_metric import LabelMapMetric
 
 NEIGHBOURS = np.ones((3, 3), dtype=np.uint8)
@@ -96,11 +96,11 @@ class TrimapMetric(LabelMapMetric):
         it and were taken for it, that were taken for it, and that are it. Raises a ValueError if
         the sizes differ or a valid value is no class.
         """
-        check_label_maps(pred, label, num_classes, ignore_index)
+        check_same_size(pred, label)
         valid = (label != ignore_index).cpu().numpy()
-        # 16 bits, as OpenCV takes no more
-        pred, label = (np.where(valid, x.cpu().numpy(), 0).astype(np.uint16)
-                       for x in (pred, label))
+        pred, label = (np.where(valid, x.cpu().numpy(), 0) for x in (pred, label))
+        check_classes(pred, label, num_classes, ignore_index)
+        pred, label = pred.astype(np.uint16), label.astype(np.uint16)  # OpenCV takes no more bits
         boundary = _boundary(label, valid, boundary_to_ignored)
         # exact: the transforms with a mask of 3 or 5 are wrong by up to a few per cent
         distance = cv2.distanceTransform(

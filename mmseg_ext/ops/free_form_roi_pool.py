@@ -116,11 +116,10 @@ def _is_for_mmcv(input: Tensor, rois: Tensor, scale: Tuple[float, float], bins: 
 
 def bin_ranges(first: Tensor, last: Tensor, number: int, length: int, scale: float,
                bins: str) -> Tensor:
-    """Divide one side of K boxes into `number` bins, on a map with `positions` of them along this
-    side.
+    """Divide one side of K boxes, from a first to a last pixel (K,), into `number` bins.
 
-    First and last pixel of the sides are (K,). Returns the first position of each bin and the first
-    behind it, (2, K, P) int64.
+    The map has `length` positions along this side. Returns the first position of each bin and the
+    first position behind it, (2, K, P) int64.
     """
     # in float32, in the order of mmcv's kernel, so that roundings agree
     begin = first.float()[:, None] * scale

@@ -100,10 +100,7 @@ class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
 
     def predict_stages(self, inputs: Sequence[Tensor], batch_img_metas: List[dict],
                        test_cfg: ConfigType) -> List[Tensor]:
-        """Predict every stage at the size of the input (bilinear; LRN, Sec.
-
-        5.5): K maps (N, C, H, W).
-        """
+        """Predict every stage at the size of the input, bilinear (LRN, Sec. 5.5): (N, C, H, W)."""
         resize_to_image = super().predict_by_feat
         return [resize_to_image(logits, batch_img_metas) for logits in self.forward(inputs)]
 

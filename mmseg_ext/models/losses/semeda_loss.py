@@ -23,8 +23,8 @@ class SEMEDALoss(PixelLoss):
     .. math:: L = \sum_l \lambda_l \|\hat\psi_l - \psi_l^*\|_1
 
     It comes beside a cross entropy, in the list ``loss_decode`` of any head. The network is frozen:
-    the gradient goes through the prediction alone. No optimizer, no ``state_dict`` and no average
-    of the model (``EMAHook``) has its weights. A file of them is named by ``init_cfg``; without
+    the gradient goes through the prediction alone. Optimizers, the ``state_dict`` and averages of
+    the model (``EMAHook``) do not have its weights. ``init_cfg`` names a file of them. Without
     one, ``SemanticEdgeNetHook`` trains the network when training starts and stores it beside the
     run.
 
@@ -47,10 +47,9 @@ class SEMEDALoss(PixelLoss):
             a region, see :class:`SemanticEdgeNet`: then what counts are the edges. Ours; defaults
             to False, the paper's.
         band (int, optional): Only pixels within this Chebyshev distance of an edge of the ground
-            truth (E*, both sides of a boundary) count; 0 is E* itself. The divisor stays that of
-            the loss without a band, so the band takes terms of the sum away and scales no other:
-            lambda keeps its meaning, and near E* and elsewhere add up to the whole. Ours; defaults
-            to None, all valid pixels, as in the paper.
+            truth (E*, both sides of a boundary) count; 0 is E* itself. The loss is divided as
+            without a band. So lambda keeps its meaning, and the losses of the band and of the rest
+            add up to the whole. Ours; defaults to None, all valid pixels, as in the paper.
         loss_weight (float): Factor of the loss. Defaults to 1.0.
         loss_name (str): Name in the log. Defaults to ``'loss_semeda'``.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=FILE)`` with a checkpoint
@@ -61,9 +60,9 @@ class SEMEDALoss(PixelLoss):
             ``band`` is no width, or there is only one class: its probability is 1 for any logit.
 
     Note:
-        Of the two predictions of the paper's Fig. 2 with one cross entropy (problem b) the loss
-        prefers the first, whose doubt is spread over all other classes, inside regions, as the
-        paper wants it. At boundaries it prefers the first too, which the paper does not want.
+        The paper's Fig. 2 (problem b) has two predictions with one cross entropy; the first spreads
+        its doubt over all other classes. Inside regions the loss prefers the first, as the paper
+        wants it. At boundaries it prefers the first too, which the paper does not want.
 
         The loss is divided by the valid pixels, mmseg's cross entropy by all pixels unless it has
         ``avg_non_ignore=True``. Give it that: else the share of ignored pixels, padding among
