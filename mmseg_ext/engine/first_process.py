@@ -54,7 +54,7 @@ def tell(store: 'Store', key: str, work: Callable[[], bytes], others: int) -> by
 
 
 def hear(store: 'Store', key: str, what: str, limit: timedelta) -> bytes:
-    """Wait for the result of the first process, and raise where there is none."""
+    """Wait for the result of the first process, and raise if it failed."""
     end = time.monotonic() + limit.total_seconds()
     while not store.check([key]):
         if time.monotonic() > end:

@@ -46,8 +46,8 @@ class StagewiseIoUMetric(IoUMetric):
             if 'stage_sem_seg' not in sample:
                 raise ValueError(
                     'StagewiseIoUMetric found no stages in the prediction: set '
-                    "model.type='StagewiseEncoderDecoder', or use IoUMetric where there are none "
-                    '(other heads, --tta).')
+                    "model.type='StagewiseEncoderDecoder', or use IoUMetric (with other heads, and "
+                    'with --tta).')
             label = sample['gt_sem_seg']['data'].squeeze(0)
             self.results.append(
                 torch.stack([

@@ -112,7 +112,7 @@ def draw_winners(image: np.ndarray,
     Args:
         image (np.ndarray): RGB image, (H, W, 3) uint8.
         prediction (np.ndarray): Predicted labels, (H, W).
-        winners (np.ndarray): The region that won each pixel, (H, W); -1 where there is none, see
+        winners (np.ndarray): The region that won each pixel, (H, W); -1 for no region, see
             :func:`winning_regions`.
         regions (RegionSet): The regions, for their areas; the image may have another size.
         palette (Sequence[Sequence[int]]): RGB colour of each class, 0 to 255.

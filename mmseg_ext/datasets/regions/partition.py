@@ -24,7 +24,7 @@ def partition(regions: RegionSet,
     """Number the cells that are left densely, drop empty regions, and add the ground truth.
 
     Args:
-        regions (RegionSet): Cells as a pipeline has moved them, ``NO_CELL`` where there is none.
+        regions (RegionSet): Cells as a pipeline has moved them, ``NO_CELL`` outside the cells.
         labels (np.ndarray, optional): (H, W). If given, cells are split by the 8-connected
             components of equal labels, and each component is one more region, after the others and
             in the order of its first pixel. Pixels labelled 255 are in no component.

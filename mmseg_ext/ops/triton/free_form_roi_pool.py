@@ -8,15 +8,14 @@ Shapes: N images, D channels, K regions, map of h x w positions, grid of ph x pw
 kernels the map is (N * h * w, D) and the bins are (K * ph * pw, D), so that neighbours in memory
 are channels.
 """
-from typing import Any, Dict, Optional, Tuple
+from typing import Optional, Tuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-# Most channels of a program; 128 to a warp, so that a thread has 4, 16 bytes of a float32 row.
-MAX_BLOCK = 512
+from .gather_max import launch
 
 
 @triton.jit
@@ -123,7 +122,7 @@ def forward(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks:
     output = source.new_empty(grid_size[0] * grid_size[1] * grid_size[2], source.size(1))
     if output.numel() > 0:
         wrong = images.new_zeros(1)
-        grid, constants = _launch(output)
+        grid, constants = launch(output)
         with torch.cuda.device_of(source):
             _forward_kernel[grid](
                 source, *_contiguous(images, rows, columns, masks), output, wrong,
@@ -149,7 +148,7 @@ def backward(gradient: Tensor, input: Tensor, output: Tensor, images: Tensor, ro
         winners = None
         if torch.are_deterministic_algorithms_enabled():
             winners = images.new_full(output.shape, source.size(0))
-        grid, constants = _launch(output)
+        grid, constants = launch(output)
         with torch.cuda.device_of(source):
             _backward_kernel[grid](
                 gradient, source, output, *_contiguous(images, rows, columns, masks), total,
@@ -175,12 +174,3 @@ def _sizes(input: Tensor, rows: Tensor, columns: Tensor) -> Tuple[int, ...]:
     """Numbers of images, regions, rows, columns, channels; sides of the grid."""
     count, channels, height, width = input.shape
     return count, rows.size(1), height, width, channels, rows.size(2), columns.size(2)
-
-
-def _launch(output: Tensor) -> Tuple[Tuple[int, int], Dict[str, Any]]:
-    """Grid and constants of both kernels, for an output (bins, D) that is not empty."""
-    bins, channels = output.shape
-    block = min(MAX_BLOCK, triton.next_power_of_2(channels))
-    return (bins, triton.cdiv(channels, block)), dict(
-        ACC=tl.float64 if output.dtype == torch.float64 else tl.float32, BLOCK=block,
-        num_warps=max(1, block // 128))

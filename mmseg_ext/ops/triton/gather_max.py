@@ -87,7 +87,7 @@ def forward(source: Tensor, indptr: Tensor, indices: Tensor) -> Tensor:
     if output.numel() == 0:
         return output
     wrong = indptr.new_zeros(1)
-    grid, constants = _launch(output)
+    grid, constants = launch(output)
     with torch.cuda.device_of(source):
         _forward_kernel[grid](source, indptr, indices, output, wrong, indices.size(0),
                               *source.shape, **constants)
@@ -115,7 +115,7 @@ def backward(gradient: Tensor, source: Tensor, output: Tensor, indptr: Tensor,
         gradient, winners = gradient.contiguous(), None
         if torch.are_deterministic_algorithms_enabled():
             winners = indptr.new_full(output.shape, source.size(0))
-        grid, constants = _launch(output)
+        grid, constants = launch(output)
         with torch.cuda.device_of(source):
             _backward_kernel[grid](gradient, source, output, indptr, indices, total, winners,
                                    source.size(1), **constants)
@@ -124,8 +124,8 @@ def backward(gradient: Tensor, source: Tensor, output: Tensor, indptr: Tensor,
     return total[:-1].to(source.dtype)
 
 
-def _launch(output: Tensor) -> Tuple[Tuple[int, int], Dict[str, Any]]:
-    """Grid and constants of both kernels, for an output that is not empty."""
+def launch(output: Tensor) -> Tuple[Tuple[int, int], Dict[str, Any]]:
+    """Give grid and constants of kernels with an output (rows, columns) that is not empty."""
     rows, columns = output.shape
     block = min(MAX_BLOCK, triton.next_power_of_2(columns))
     return (rows, triton.cdiv(columns, block)), dict(
