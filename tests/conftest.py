@@ -22,8 +22,9 @@ def run_in_two_processes():
     """Run a Python file as the two processes of a group: ``run(file, *arguments)``.
 
     The file joins the group by ``torch.distributed.init_process_group('gloo')`` and registers
-    ``mmseg_ext.compat.leave_process_group`` with ``atexit``; left alone, gloo's threads may abort
-    a process whose work is done. Gives the outputs of both; ``codes`` are the expected exit codes.
+    ``mmseg_ext.engine.cpu_training.leave_process_group`` with ``atexit``; left alone, gloo's
+    threads may abort a process whose work is done. Gives the outputs of both; ``codes`` are the
+    expected exit codes.
     """
     def run(file, *arguments, codes=(0, 0), timeout=120):
         with socket.socket() as free:

@@ -1,4 +1,4 @@
-"""Whatever the package offers has a docstring, a test file of its name, a config, a benchmark."""
+"""All that the package offers has a docstring, a test file of its name, a config, a benchmark."""
 import inspect
 from pathlib import Path
 

@@ -1,13 +1,18 @@
-"""Run benchmark cases: parity, time and peak memory of ours and the baselines in one run."""
+"""Run benchmark cases: parity, time and peak memory of ours and the baselines in one run.
+
+Results are written from a clean checkout only, so that their commit says what was measured. To try
+something, leave --out away, or add --draft.
+"""
 import argparse
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import mmcv
 import mmengine
@@ -18,17 +23,20 @@ from mmengine.registry import DefaultScope
 
 from mmseg_ext.benchmarks import family, measure
 from mmseg_ext.benchmarks.report import case_table
-from mmseg_ext.benchmarks.results_file import write_results
+from mmseg_ext.benchmarks.results_file import DIRTY, RESULTS, write_results
 from mmseg_ext.ops import extension_loaded
 from mmseg_ext.registry import BENCHMARKS
 
+#: Folder of the package that is measured: of the checkout, or of the installed packages.
+ROOT = RESULTS.parents[2]
 #: Load per core above which a note says that the numbers will be unsteady.
 BUSY = 0.25
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--case', default='', help='regular expression that the names must match')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--rounds', type=int, default=20,
@@ -37,6 +45,9 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
                         help='after which a phase of a case has had enough rounds, if there were 5')
     parser.add_argument('--small', action='store_true',
                         help='sizes of the tests: to try a case, not to learn what it costs')
+    parser.add_argument('--draft', action='store_true',
+                        help='write from a changed checkout too, marked so, and not into the '
+                        'results of the package; --small means it too')
     parser.add_argument('--list', action='store_true', help='print the cases and what they compare')
     out = parser.add_mutually_exclusive_group()
     out.add_argument('--out', type=Path, help='JSON file for the results')
@@ -48,13 +59,54 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     return args
 
 
-def environment(device: str) -> dict:
-    """Say on what the numbers were measured."""
-    git = subprocess.run(
-        ['git', 'describe', '--always', '--dirty', '--exclude=*'],
-        cwd=Path(__file__).parent, capture_output=True, text=True)
+def checked_out(root: Path) -> Tuple[Optional[str], List[str]]:
+    """Say which commit is checked out, and which files differ from it.
+
+    Args:
+        root (Path): The folder that holds ``mmseg_ext``.
+
+    Returns:
+        tuple: The short hash, None outside git, and the paths of changed and new files. Files
+        below the results of the package do not count: they are what is being written.
+    """
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(['git', *arguments], cwd=root, capture_output=True, text=True).stdout
+
+    # An installed package may lie inside the repository of another project.
+    if not shutil.which('git') or not git('ls-files', 'mmseg_ext/__init__.py'):
+        return None, []
+    changes = git('status', '--porcelain', '--', '.', ':(exclude)mmseg_ext/benchmarks/results')
+    return git('rev-parse', '--short', 'HEAD').strip(), [
+        line[3:] for line in changes.splitlines()]
+
+
+def check_target(path: Path, draft: bool, commit: Optional[str], changes: List[str]) -> None:
+    """End the program where results may not be written.
+
+    Args:
+        path (Path): The file or folder for the results.
+        draft (bool): Whether they are for a trial only.
+        commit (str, optional): As from :func:`checked_out`.
+        changes (list[str]): Likewise.
+    """
+    is_published = RESULTS in (path.resolve(), *path.resolve().parents)
+    if is_published and draft:
+        raise SystemExit(f'error: --draft and --small do not write below {RESULTS}, got {path}; '
+                         'write to another folder')
+    if is_published and commit is None:
+        raise SystemExit(f'error: results below {RESULTS} name the commit that was measured, but '
+                         f'{ROOT} is no checkout of git; write to another folder')
+    if changes and not draft:
+        some = ', '.join(changes[:3]) + (', ...' if len(changes) > 3 else '')
+        raise SystemExit(f'error: results name the commit that was measured, but {len(changes)} '
+                         f'files differ from commit {commit} ({some}); commit them, or add --draft')
+
+
+def environment(device: str, commit: Optional[str], changes: List[str]) -> dict:
+    """Say what was measured, and on what."""
     return dict(
-        commit=git.stdout.strip() or None,
+        commit=commit + DIRTY if changes else commit,
         device=torch.cuda.get_device_name() if device == 'cuda' else _cpu_name(),
         threads=torch.get_num_threads(),
         os=platform.system(),
@@ -95,8 +147,11 @@ def main(argv: Optional[List[str]] = None) -> None:
             print(f'{name} ({family(name)}): {BENCHMARKS.get(name).__doc__.splitlines()[0]}')
         return
     warn_if_busy()
-    # before any file is written, which would make the commit '-dirty'
-    described = environment(args.device)
+    checkout = checked_out(ROOT)
+    target = args.out or args.out_dir
+    if target is not None:
+        check_target(target, args.draft or args.small, *checkout)
+    described = environment(args.device, *checkout)
     files: Dict[Optional[Path], List[str]] = defaultdict(list)
     for name in names:
         in_dir = args.out_dir and args.out_dir / f'{family(name)}_{args.device}.json'

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from mmseg_ext.benchmarks.report import draw, readme
-from mmseg_ext.benchmarks.results_file import read_results
-
-RESULTS = Path(__file__).resolve().parents[1] / 'mmseg_ext' / 'benchmarks' / 'results'
+from mmseg_ext.benchmarks.results_file import RESULTS, read_results
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:

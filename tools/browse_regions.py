@@ -3,8 +3,8 @@
     python tools/browse_regions.py CONFIG --split train --colour-space hsv
 
 The images come out of the pipeline of the split, so in training they are flipped and so on. The
-regions of the truth, which PackRegionInputs may add in training, are left out; the truth itself
-stands beside the image.
+ground-truth regions, which PackRegionInputs may add in training, are left out; the ground truth
+itself stands beside the image.
 """
 import argparse
 import os.path as osp
@@ -13,9 +13,7 @@ from typing import List, Optional
 
 import mmcv
 import numpy as np
-from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
-from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmseg.registry import DATASETS
 
@@ -28,14 +26,14 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
 
     Returns:
         argparse.Namespace: The values.
     """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file of mmseg')
+    launch.add_config_arguments(parser)
     parser.add_argument(
         '--split', default='val', help="draw the set of '{SPLIT}_dataloader' (default: val)")
     parser.add_argument(
@@ -48,14 +46,11 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         choices=COLOUR_SPACES,
         help='of the regions (default: as in the config; where that is random, it is drawn anew '
         'for each image)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override settings, key=value')
     args = parser.parse_args(argv)
     if args.number < 1:
         parser.error(f'--number must be at least 1, got {args.number}')
     if args.out_dir is None:
-        name = osp.splitext(osp.basename(args.config))[0]
-        args.out_dir = osp.join('work_dirs', name, f'regions_{args.split}')
+        args.out_dir = osp.join(launch.work_dir_of(args.config), f'regions_{args.split}')
     return args
 
 
@@ -97,32 +92,23 @@ def draw_item(dataset: BaseDataset, index: int, path: str) -> int:
     picture = draw_proposals(image, sample.regions, truth, dataset.metainfo['palette'])
     name = osp.splitext(osp.basename(sample.img_path))[0]
     mmcv.imwrite(picture[..., ::-1], path.format(name))
-    return len(sample.regions.indptr) - 1
+    return sample.regions.num_regions
 
 
 def main(argv: Optional[List[str]] = None) -> None:
     """Draw the pictures.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
     """
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    loader = cfg.get(f'{args.split}_dataloader')
-    if loader is None:
-        loaders = [key for key in cfg if key.endswith('_dataloader')]
-        sys.exit(f"{args.config} has no '{args.split}_dataloader'; it has {loaders}: choose with "
-                 '--split.')
-    set_transform(loader.dataset, ['PackRegionInputs'], gt_regions=False, min_gt_iou=0.)
-    if args.colour_space:
-        set_transform(loader.dataset, ['GenerateRegions', 'LoadRegions'],
-                      colour_space=args.colour_space)
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
     set_random_seed(0)  # the same pictures each time
     with launch.errors_as_sentences():
-        dataset = DATASETS.build(loader.dataset)
+        cfg = launch.dataset_of(launch.read_config(args.config, args.cfg_options), args.split)
+        set_transform(cfg, ['PackRegionInputs'], gt_regions=False, min_gt_iou=0.)
+        if args.colour_space:
+            set_transform(cfg, ['GenerateRegions', 'LoadRegions'], colour_space=args.colour_space)
+        dataset = DATASETS.build(cfg)
         number = min(args.number, len(dataset))
         indices = np.linspace(0, len(dataset) - 1, number).round().astype(int).tolist()
         counts = [draw_item(dataset, i, osp.join(args.out_dir, f'{i:05d}_{{}}.png'))

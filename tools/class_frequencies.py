@@ -12,12 +12,9 @@ or, with --only, a list of weights for a loss's class_weight='FILE.json'.
 """
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import List, Optional
 
-from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
 from prettytable import PrettyTable
 
 from mmseg_ext.datasets.class_frequencies import count_dataset, innermost_cfg, summarise
@@ -28,14 +25,14 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
 
     Returns:
         argparse.Namespace: The values.
     """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file of mmseg')
+    launch.add_config_arguments(parser)
     parser.add_argument(
         '--split', default='train', help="count the set of '{SPLIT}_dataloader' (default: train)")
     parser.add_argument('--out', help='JSON file to write')
@@ -52,8 +49,6 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         help='ignored pixels: counted as one more class in the median and in the images '
         '(default, as for the CamVid weights of SegNet), or left out')
     parser.add_argument('--workers', type=int, default=2, help='threads (default: 2)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override settings, key=value')
     args = parser.parse_args(argv)
     if args.only and not args.out:
         parser.error('--only says what to write and needs --out')
@@ -102,20 +97,12 @@ def main(argv: Optional[List[str]] = None) -> None:
     """Count, print, write.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
     """
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    loader = cfg.get(f'{args.split}_dataloader')
-    if loader is None:
-        loaders = [key for key in cfg if key.endswith('_dataloader')]
-        sys.exit(f"{args.config} has no '{args.split}_dataloader'; it has {loaders}: choose with "
-                 '--split.')
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
     with launch.errors_as_sentences():
-        counts, classes = count_dataset(loader.dataset, args.workers)
+        cfg = launch.dataset_of(launch.read_config(args.config, args.cfg_options), args.split)
+        counts, classes = count_dataset(cfg, args.workers)
     summary = summarise(counts, classes, count_ignored=args.ignored == 'class')
 
     print(make_table(summary))
@@ -128,7 +115,7 @@ def main(argv: Optional[List[str]] = None) -> None:
         Path(args.out).write_text(json.dumps(summary[args.only]) + '\n')
         print(f"Written to {args.out}; in a config: class_weight='{args.out}'")
     elif args.out:
-        kind = innermost_cfg(loader.dataset)['type']
+        kind = innermost_cfg(cfg)['type']
         kind = kind if isinstance(kind, str) else kind.__name__
         name = args.name or kind.split('.')[-1].replace('Dataset', '').lower()
         source = f'{len(counts)} label maps of {kind}, counted by tools/class_frequencies.py'

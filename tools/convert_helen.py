@@ -6,9 +6,9 @@ University of Wisconsin-Madison, offers it) and:
     python tools/convert_helen.py SmithCVPR2013_dataset_resized data/helen --workers 8
 
 A pixel gets the label 0..10 whose map is the highest there, the lowest label among equals. The
-images of exemplars.txt become the split train, those of tuning.txt test/tuning and those of
-testing.txt test/testing. What is there is complete and stays as it is, so the command can be
-stopped and run again.
+images of exemplars.txt become the split train, of tuning.txt test/tuning, and of testing.txt
+test/testing. Files that exist are complete and stay as they are, so the command can be stopped and
+run again.
 """
 import argparse
 import os
@@ -70,8 +70,8 @@ def list_faces(source: Path) -> List[Face]:
         if not any(names):
             _fail(source, f"'{path}' names no image")
         for wrong in (name for name in names if name and not _is_plain(name)):
-            raise ValueError(f"'{path}' names the image {wrong!r}, but a name must be that of a "
-                             'file in the folder images: without separators, not . or ..')
+            raise ValueError(f"'{path}' names the image {wrong!r}, but it must name a file in "
+                             'the folder images: without separators, not . or ..')
         faces += [Face(name, split) for name in names if name]
     return faces
 
@@ -177,7 +177,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     """Convert.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
     """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

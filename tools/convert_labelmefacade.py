@@ -3,9 +3,9 @@
     git clone https://github.com/cvjena/labelmefacade
     python tools/convert_labelmefacade.py labelmefacade data/labelme_facade
 
-The images of train.txt become the split train, those of test.txt val. The label maps get 0..7 for
-the classes and 255, ignored, for 'various' (black). May be run again at any time: what is there is
-written anew.
+The images of train.txt become the split train, of test.txt val. The label maps get 0..7 for
+the classes and 255, ignored, for 'various' (black). May be run again: files that exist are written
+anew.
 """
 import argparse
 import shutil
@@ -37,7 +37,7 @@ def to_classes(colours: np.ndarray) -> np.ndarray:
         np.ndarray: Class of each pixel, (H, W), uint8, 255 where it is 'various'.
 
     Raises:
-        ValueError: If a pixel has none of the nine colours.
+        ValueError: If a pixel has another colour than these nine.
     """
     codes = colours.astype(np.int32) @ [65536, 256, 1]
     label = np.full(codes.shape, 255, dtype=np.uint8)
@@ -97,7 +97,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     """Convert.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
     """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -7,7 +7,7 @@ then holds Images, SemanticLabels and TestSet1.txt, and:
 
 The .mat files hold 0 for unlabelled pixels, 255 here, and 1..33 for the classes, 0..32 here. The
 200 images of TestSet1.txt are the test split, the others are for training, without the two that the
-release has no labels for. May be run again at any time: what is there is written anew.
+release has no labels for. May be run again: files that exist are written anew.
 """
 import argparse
 import shutil
@@ -32,13 +32,13 @@ def read_label(path: Path) -> np.ndarray:
 
     Args:
         path (Path): The .mat file: ``S``, (H, W), 0 for unlabelled and 1..33 for the classes, and
-            mostly ``names``, those of the classes.
+            mostly ``names``, the names of the classes.
 
     Returns:
         np.ndarray: Class of each pixel, (H, W), uint8, 255 where unlabelled.
 
     Raises:
-        ValueError: If the classes are others or a value is none.
+        ValueError: If the classes differ from those of SIFT Flow, or a value is no class.
     """
     content = loadmat(path)
     if 'names' in content:
@@ -105,7 +105,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     """Convert.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
     """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -4,9 +4,9 @@ Unpack SUNRGBD.zip and SUNRGBDtoolbox.zip (http://rgbd.cs.princeton.edu/) in one
 
     python tools/convert_sunrgbd.py FOLDER data/sunrgbd
 
-The seg.mat of an image numbers its instances and names each. Instances whose name is that of one
-of the 37 classes (capitals, digits, blanks and underscores do not count) are merged into that
-class, 1..37; every other pixel is 0, which SUNRGBDDataset ignores. The split is the toolbox's
+The seg.mat of an image numbers its instances and names each. Instances with the name of one of the
+37 classes (capitals, digits, blanks and underscores do not count) are merged into that class,
+1..37; every other pixel is 0, which SUNRGBDDataset ignores. The split is the toolbox's
 allsplit.mat.
 
 Names are matched by spelling alone, so the result may differ from the authors' own 37-class label
@@ -100,7 +100,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     """Convert and list the names that were not placed.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
     """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -112,7 +112,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     except FileNotFoundError as error:
         sys.exit(str(error))
     names = ', '.join(f'{name} ({count} pixels)' for name, count in unplaced.most_common(20))
-    print(f'{len(unplaced)} names are none of the 37 classes and became background; '
+    print(f'{len(unplaced)} names are not among the 37 classes and became background; '
           f'the largest: {names or "none"}')
 
 

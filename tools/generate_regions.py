@@ -6,7 +6,7 @@ they are made:
     python tools/generate_regions.py CONFIG --workers 8
 
 There is one .npz per image with the regions in three colour spaces (RGB, HSV, Lab). Files that
-are there, complete and made with the same settings stay as they are, so the command can be
+exist, are complete and were made with the same settings stay as they are, so the command can be
 stopped and run again.
 """
 import argparse
@@ -15,12 +15,10 @@ import time
 from typing import List, Optional
 
 import numpy as np
-from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 
-from mmseg_ext.datasets.regions.jobs import Job, Outcome, RegionJobs
 from mmseg_ext.engine import launch
+from mmseg_ext.engine.region_jobs import Job, Outcome, RegionJobs
 from mmseg_ext.ops.hierarchical_regions import COLOUR_SPACES
 
 SPLITS = ['train', 'val', 'test']
@@ -30,46 +28,23 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
 
     Returns:
         argparse.Namespace: The values.
     """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file of mmseg')
+    launch.add_config_arguments(parser)
     parser.add_argument(
         '--splits',
         nargs='+',
-        default=SPLITS,
-        help="the sets of '{SPLIT}_dataloader' (default: those of train, val and test there are)")
+        help="the sets of '{SPLIT}_dataloader' (default: train, val and test, if they are there)")
     parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override settings, key=value')
     args = parser.parse_args(argv)
     if args.workers < 1:
         parser.error(f'--workers must be at least 1, got {args.workers}')
     return args
-
-
-def find_loaders(cfg: Config, splits: List[str]) -> dict:
-    """Give the data loaders of the splits that the config has.
-
-    Args:
-        cfg (Config): The config.
-        splits (list[str]): 'train' for ``train_dataloader`` and so on.
-
-    Returns:
-        dict[str, dict]: Their configs by name.
-    """
-    names = [f'{split}_dataloader' for split in splits]
-    there = [key for key in cfg if key.endswith('_dataloader')]
-    unknown = [name for name in names if name not in there] if splits != SPLITS else []
-    loaders = {name: cfg[name] for name in names if cfg.get(name) is not None}
-    if unknown or not loaders:
-        sys.exit(f'{cfg.filename} has none of {unknown or names}; it has {there}: choose with '
-                 '--splits.')
-    return loaders
 
 
 def summarise(outcomes: List[Outcome]) -> str:
@@ -98,15 +73,14 @@ def main(argv: Optional[List[str]] = None) -> None:
     """Make the files.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
     """
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
     with launch.errors_as_sentences():
-        jobs = RegionJobs(find_loaders(cfg, args.splits))
+        cfg = launch.read_config(args.config, args.cfg_options)
+        splits = args.splits or [name for name in SPLITS if cfg.get(f'{name}_dataloader')] or SPLITS
+        jobs = RegionJobs({f'{name}_dataloader': dict(dataset=launch.dataset_of(cfg, name))
+                           for name in splits})
 
     outcomes, failures = [], []
     bar = ProgressBar(len(jobs.jobs))

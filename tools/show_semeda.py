@@ -1,4 +1,4 @@
-"""Draw what SEMEDA is about: the entropy of predictions and their embeddings in the edge network.
+"""Draw the entropy of predictions and their embeddings in SEMEDA's edge network.
 
     python tools/show_semeda.py CONFIG CHECKPOINT --against BASELINE_CONFIG:BASELINE_CHECKPOINT
 
@@ -11,16 +11,13 @@ it, or another one; with neither, only the entropy is drawn.
 import argparse
 import os.path as osp
 import sys
-from types import SimpleNamespace
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import mmcv
 import numpy as np
 import torch
-from mmengine.config import DictAction
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.device import get_device
-from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import DATASETS, HOOKS, MODELS
 from mmseg.structures import SegDataSample
@@ -48,14 +45,14 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
 
     Returns:
         argparse.Namespace: The values; ``models`` are pairs of config and checkpoint.
     """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file of mmseg')
+    launch.add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint that was trained with it')
     parser.add_argument(
         '--against', nargs='+', default=[], metavar='CONFIG:CHECKPOINT',
@@ -68,9 +65,6 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         '--images', type=int, default=8, help='images, evenly from the whole set (default: 8)')
     parser.add_argument(
         '--out-dir', help='folder of the pictures (default: work_dirs/NAME_OF_CONFIG/semeda)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-        help='entries to replace in all configs, such as data_root=FOLDER')
     args = parser.parse_args(argv)
     if args.images < 1:
         parser.error(f'--images must be at least 1, got {args.images}')
@@ -81,7 +75,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
             parser.error(f'--against takes CONFIG.py:CHECKPOINT, got {pair}')
         args.models.append((config + '.py', checkpoint))
     if args.out_dir is None:
-        args.out_dir = osp.join('work_dirs', _stem(args.config), 'semeda')
+        args.out_dir = osp.join(launch.work_dir_of(args.config), 'semeda')
     return args
 
 
@@ -118,31 +112,24 @@ def load_model(config: str, checkpoint: str, name: str, cfg_options: Optional[di
     Returns:
         Model: Ready to predict.
     """
-    cfg = launch.load_config(SimpleNamespace(
-        config=config, cfg_options=cfg_options, work_dir=None, launcher='none', local_rank=0))
-    if cfg.get('val_dataloader') is None:
-        sys.exit(f"error: {config} has no 'val_dataloader', whose images are drawn")
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    cfg = launch.read_config(config, cfg_options)
+    dataset = launch.dataset_of(cfg, 'val')
+    launch.check_checkpoint(checkpoint)
     network = MODELS.build(cfg.model)
-    if '://' not in checkpoint and not osp.isfile(checkpoint):
-        sys.exit(f'error: checkpoint {checkpoint} does not exist; tools/train.py writes '
-                 'checkpoints to its --work-dir')
     content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
-    try:  # loads the weights, all of which have to fit
-        CheckpointCompatibilityHook().after_load_checkpoint(
-            SimpleNamespace(model=network, _train_loop=None), content)
-    except RuntimeError as error:
-        sys.exit(f'error: {config} and {checkpoint}: {error}')
+    problem, _ = CheckpointCompatibilityHook.load(network, content)
+    if problem:
+        sys.exit(f'error: {checkpoint} does not fit the model of {config}: {problem}')
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if
              hook['type'] == 'SemanticEdgeNetHook'] or [dict(type='SemanticEdgeNetHook')]
     return Model(name, network.to(get_device()).eval(),
-                 DATASETS.build(cfg.val_dataloader.dataset),
+                 DATASETS.build(dataset),
                  osp.join(osp.dirname(checkpoint), HOOKS.build(hooks[0]).filename),
                  content.get(KEY, {}))
 
 
 def find_edge_net(model: Model, path: Optional[str]) -> Optional[SemanticEdgeNet]:
-    """Read the edge network from a file: the given one, or that of the model's loss.
+    """Read the edge network from the given file, or find the network of the model's loss.
 
     Args:
         model (Model): The model.
@@ -151,7 +138,7 @@ def find_edge_net(model: Model, path: Optional[str]) -> Optional[SemanticEdgeNet
             ``SemanticEdgeNetHook`` wrote.
 
     Returns:
-        SemanticEdgeNet or None: The network; None, with a message, if there is none.
+        SemanticEdgeNet or None: The network; None, with a message, if it is not found.
     """
     losses = [loss for loss, _ in losses_of(model.network)]
     if path is None:
@@ -192,8 +179,8 @@ def predict(model: Model, index: int) -> Tuple[np.ndarray, SegDataSample, Tensor
     """
     item = model.dataset[index]
     if 'gt_sem_seg' not in item['data_samples']:
-        sys.exit('error: the pipeline of val_dataloader gives no truth: it needs LoadAnnotations '
-                 'before PackSegInputs')
+        sys.exit('error: the pipeline of val_dataloader gives no ground truth: it needs '
+                 'LoadAnnotations before PackSegInputs')
     image = np.ascontiguousarray(item['inputs'].numpy()[::-1].transpose(1, 2, 0))
     with torch.no_grad():
         sample = model.network.test_step(pseudo_collate([item]))[0]
@@ -205,7 +192,7 @@ def draw_image(models: Sequence[Model], edge_net: Optional[SemanticEdgeNet], ind
     """Write the pictures of an image.
 
     Args:
-        models (Sequence[Model]): The models; the embeddings are those of the first.
+        models (Sequence[Model]): The models; the embeddings are of the first.
         edge_net (SemanticEdgeNet, optional): The edge network.
         index (int): Number of the image.
         out_dir (str): Folder of the pictures.
@@ -235,7 +222,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     """Draw the pictures.
 
     Args:
-        argv (list[str], optional): Arguments. Defaults to those of the process.
+        argv (list[str], optional): Arguments. Defaults to the command line.
     """
     args = parse_args(argv)
     with launch.errors_as_sentences():

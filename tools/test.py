@@ -13,7 +13,7 @@ except ImportError as error:
 def main() -> None:
     """Read the command line and test."""
     parser = argparse.ArgumentParser(description='Test and evaluate a checkpoint.')
-    parser.add_argument('config', help='path of the config file')
+    launch.add_config_arguments(parser)
     parser.add_argument('checkpoint', help='path or URL of the checkpoint')
     parser.add_argument('--out', help='folder to write the predicted label maps to')
     parser.add_argument('--show', action='store_true', help='show each prediction in a window')
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument('--wait-time', type=float, default=2,
                         help='seconds that a window of --show stays (default: %(default)s)')
     parser.add_argument('--tta', action='store_true', help='use test-time augmentation')
-    launch.add_common_arguments(parser)
+    launch.add_run_arguments(parser)
     args = parser.parse_args()
 
     with launch.errors_as_sentences():

@@ -13,11 +13,11 @@ except ImportError as error:
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description='Train a segmentor.')
-    parser.add_argument('config', help='path of the config file')
+    launch.add_config_arguments(parser)
     parser.add_argument('--resume', action='store_true',
                         help='go on from the latest checkpoint in the work folder, if any')
     parser.add_argument('--amp', action='store_true', help='use automatic mixed precision')
-    launch.add_common_arguments(parser)
+    launch.add_run_arguments(parser)
     args = parser.parse_args()
 
     with launch.errors_as_sentences():

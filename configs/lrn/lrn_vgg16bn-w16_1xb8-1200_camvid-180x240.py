@@ -1,6 +1,6 @@
 # Small version of: lrn/lrn_vgg16bn_1xb10-80k_camvid-360x480.py
 # Paper: not given
-# Here: 54.8 mIoU, 78.1 class accuracy on val; one run, about 15 minutes on two cores
+# Here: 54.8 mIoU, 78.1 class accuracy on val; one run, on one thread beside other work
 # A quarter of VGG's width, half of CamVid's resolution, random weights.
 _base_ = './lrn_vgg16bn_1xb10-80k_camvid-360x480.py'
 model = dict(

@@ -10,11 +10,13 @@ from . import (
     regions,
     semeda,
     semeda_models,
+    semeda_ops,
 )
 from .case import Case, benchmark, family
 from .measure import measure
 
 __all__ = [
-    'Case', 'backbones', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'evaluation',
-    'family', 'lrn', 'measure', 'region_data', 'region_head', 'regions', 'semeda', 'semeda_models'
+    'Case', 'backbones', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'evaluation', 'family',
+    'lrn', 'measure', 'region_data', 'region_head', 'regions', 'semeda', 'semeda_models',
+    'semeda_ops'
 ]

@@ -147,16 +147,11 @@ def fcrn_training_step(device: str, small: bool = False) -> Case:
 
 def sample_logits(shape: Tuple[int, int, int, int], where: str,
                   device: str) -> Tuple[Tensor, Tensor]:
-    """Make logits and labels as of a network that misses the borders of regions by a few pixels.
+    """Logits (N, C, H, W) of a network that misses the borders of regions by a few pixels.
 
-    Args:
-        shape (tuple[int]): (N, C, H, W).
-        where (str): ``'clustered'``: the hard pixels lie at the borders of smooth regions, as in
-            images. ``'scattered'``: the same pixels in random order, each image its own.
-        device (str): Where they are made.
-
-    Returns:
-        tuple[Tensor]: Logits (N, C, H, W) float32 and labels (N, H, W), 5 % of them ignored.
+    The labels, (N, H, W), are smooth regions, 5 % of the pixels ignored. ``'clustered'``: the hard
+    pixels lie at the borders, as in images. ``'scattered'``: the same pixels in random order, each
+    image its own.
     """
     torch.manual_seed(0)
     n, c, h, w = shape
@@ -178,16 +173,10 @@ def sample_logits(shape: Tuple[int, int, int, int], where: str,
 
 
 def threshold_for(logits: Tensor, labels: Tensor, share: float) -> Tuple[float, int]:
-    """Find a threshold of p_y that all ways to compute p_y agree about.
+    """Find a threshold of p_y that all ways to compute p_y agree about, and the pixels below it.
 
-    Args:
-        logits (Tensor): (N, C, H, W).
-        labels (Tensor): (N, H, W).
-        share (float): About what share of the valid pixels is below it; a few at least.
-
-    Returns:
-        tuple: The threshold, in the middle of the widest gap between neighbouring values
-        near that share, and the number of pixels below it.
+    About a ``share`` of the valid pixels, a few at least, are below. The threshold is in the middle
+    of the widest gap between neighbouring values near that share.
     """
     with torch.no_grad():
         losses = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction='none')

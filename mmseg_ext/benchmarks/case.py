@@ -23,10 +23,10 @@ class Case:
             by ``torch.autograd.grad`` of these. Nothing is accumulated in ``.grad``, so there is
             nothing to reset between calls.
         phase (str): What a run does, as the tables call it. Defaults to ``'forward'``.
-        floor_bytes (dict[str, int], optional): For each phase the bytes that have to be read
-            or written whatever the program does. None where arithmetic, not memory, decides.
+        floor_bytes (dict[str, int], optional): For each phase the bytes that every program has
+            to read and write. None if arithmetic, not memory, decides the time.
         parity (Callable, optional): Called before the clock starts; raises if the runs do not
-            compute the same. None where they are not meant to.
+            compute the same. None if they are not meant to.
     """
     inputs: str
     runs: Dict[str, Callable[[], Any]]
@@ -40,15 +40,10 @@ CaseFunction = Callable[..., Case]
 
 
 def benchmark(*covers: str, name: Optional[str] = None) -> Callable[[CaseFunction], CaseFunction]:
-    """Register a function that makes a case in ``BENCHMARKS``.
+    """Register a function that makes a case in ``BENCHMARKS``, by its own name or another.
 
-    Args:
-        *covers (str): Names of the plugins and ops that the case measures. Readable as
-            ``function.covers`` without building any input.
-        name (str, optional): Name of the case. Defaults to the name of the function.
-
-    Returns:
-        Callable: A decorator that returns the function itself.
+    ``covers`` names the plugins and ops that the case measures; readable as ``function.covers``
+    without building any input.
     """
 
     def register(function: CaseFunction) -> CaseFunction:

@@ -8,66 +8,36 @@ import numpy as np
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from mmseg_ext.datasets import (
-    CamVidDataset,
-    FASSEGDataset,
-    HELENDataset,
-    LabelMeFacadeDataset,
-    SIFTFlowDataset,
-    SUNRGBDDataset,
-)
+import mmseg_ext.datasets  # noqa: F401  (registers the data sets)
 
 from .case import Case, benchmark
 
 LOADING = (dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'))
+FOLDERS = 'images/train', 'labels/train'
+
+# case, type, folders, number of values in the files beside the classes, height and width
+FILES = (
+    ('camvid_item', 'CamVidDataset', ('train', 'trainannot'), 1, (360, 480)),  # void is the last
+    ('sunrgbd_item', 'SUNRGBDDataset', FOLDERS, 1, (360, 480)),  # background is the first
+    ('siftflow_item', 'SIFTFlowDataset', FOLDERS, 0, (256, 256)),
+    ('labelme_facade_item', 'LabelMeFacadeDataset', FOLDERS, 0, (288, 384)),
+    ('helen_item', 'HELENDataset', FOLDERS, 0, (512, 384)),
+    ('fasseg_item', 'FASSEGDataset', FOLDERS, 0, (384, 280)),
+)
 
 
-@benchmark('CamVidDataset')
-def camvid_item(device: str, small: bool = False) -> Case:
-    """Loading an image and its label map with the check of the values, against mmseg without."""
-    num_values = len(CamVidDataset.METAINFO['classes']) + 1  # the last is void
-    return _loading_case('CamVidDataset', 'train', 'trainannot', num_values, small,
-                         label_map=CamVidDataset.get_label_map())
+def register_loading_case(name: str, dataset_type: str, folders: Tuple[str, str], more_values: int,
+                          size: Tuple[int, int]) -> None:
+    """Register the comparison for one data set."""
+
+    @benchmark(dataset_type, name=name)
+    def loading_case(device: str, small: bool = False) -> Case:
+        """Loading an image and its label map with the check of values, against mmseg without."""
+        return _loading_case(dataset_type, folders, more_values, (24, 32) if small else size)
 
 
-@benchmark('SUNRGBDDataset')
-def sunrgbd_item(device: str, small: bool = False) -> Case:
-    """Loading an image and its label map with the check of the values, against mmseg without."""
-    num_values = len(SUNRGBDDataset.METAINFO['classes']) + 1  # the first is background
-    return _loading_case('SUNRGBDDataset', 'images/train', 'labels/train', num_values, small,
-                         reduce_zero_label=True)
-
-
-@benchmark('SIFTFlowDataset')
-def siftflow_item(device: str, small: bool = False) -> Case:
-    """Loading an image and its label map with the check of the values, against mmseg without."""
-    num_values = len(SIFTFlowDataset.METAINFO['classes'])
-    return _loading_case('SIFTFlowDataset', 'images/train', 'labels/train', num_values, small,
-                         size=(256, 256))
-
-
-@benchmark('LabelMeFacadeDataset')
-def labelme_facade_item(device: str, small: bool = False) -> Case:
-    """Loading an image and its label map with the check of the values, against mmseg without."""
-    num_values = len(LabelMeFacadeDataset.METAINFO['classes'])
-    return _loading_case('LabelMeFacadeDataset', 'images/train', 'labels/train', num_values, small,
-                         size=(288, 384))
-
-
-@benchmark('HELENDataset')
-def helen_item(device: str, small: bool = False) -> Case:
-    """Loading an image and its label map with the check of the values, against mmseg without."""
-    num_values = len(HELENDataset.METAINFO['classes'])
-    return _loading_case('HELENDataset', 'images/train', 'labels/train', num_values, small,
-                         size=(512, 384))
-
-
-@benchmark('FASSEGDataset')
-def fasseg_item(device: str, small: bool = False) -> Case:
-    """Loading an image and its label map with the check of the values, against mmseg without."""
-    num_values = len(FASSEGDataset.METAINFO['classes'])
-    return _loading_case('FASSEGDataset', 'images/train', 'labels/train', num_values, small,
-                         size=(384, 280))
+for row in FILES:
+    register_loading_case(*row)
 
 
 @benchmark('ScenesDataset')
@@ -83,22 +53,23 @@ def scenes_item(device: str, small: bool = False) -> Case:
     return _case(f'scene of {size[0]}x{size[1]}', lambda: dataset[0], _reader(files, folder))
 
 
-def _loading_case(dataset_type: str, images: str, labels: str, num_values: int, small: bool,
-                  size: Tuple[int, int] = (360, 480), **kwargs) -> Case:
-    height, width = (24, 32) if small else size
+def _loading_case(dataset_type: str, folders: Tuple[str, str], more_values: int,
+                  size: Tuple[int, int]) -> Case:
+    height, width = size
+    num_values = len(DATASETS.get(dataset_type).METAINFO['classes']) + more_values
     # blocks, so that the files are as small as those of real label maps
     rng = np.random.default_rng(0)
     label = rng.integers(num_values, size=(height // 8, width // 8), dtype=np.uint8)
     label = label.repeat(8, axis=0).repeat(8, axis=1)
     image = np.stack([label * 5] * 3, axis=2) + rng.integers(20, size=(height, width, 3))
-    folder = _write(image.astype(np.uint8), label, images, labels)
+    folder = _write(image.astype(np.uint8), label, *folders)
     ours = DATASETS.build(
         dict(type=dataset_type, data_root=folder.name, img_suffix='.png', pipeline=list(LOADING)))
     mmsegs = BaseSegDataset(
-        data_root=folder.name, data_prefix=dict(img_path=images, seg_map_path=labels),
+        data_root=folder.name, data_prefix=dict(zip(('img_path', 'seg_map_path'), folders)),
         img_suffix='.png', metainfo=ours.metainfo, lazy_init=True, pipeline=list(LOADING),
-        reduce_zero_label=kwargs.get('reduce_zero_label', False))
-    mmsegs.label_map = kwargs.get('label_map')
+        reduce_zero_label=ours.reduce_zero_label)
+    mmsegs.label_map = ours.label_map
     mmsegs.full_init()
     return _case(f'PNG files of {height}x{width}', lambda: ours[0], _reader(mmsegs, folder))
 

@@ -7,10 +7,12 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, HOOKS, MODELS
+from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
+from torch import Tensor
 
 import mmseg_ext.datasets  # noqa: F401  (registers the scenes and their regions)
-from mmseg_ext.ops import region_to_pixel, transpose_index
+from mmseg_ext.ops import region_to_pixel
 
 from .case import Case, benchmark, sizes
 
@@ -60,22 +62,14 @@ def region_visualization_hook(device: str, small: bool = False) -> Case:
     dataset = DATASETS.build(dict(type='ScenesDataset', num_images=1, size=size, pipeline=[
         dict(type='GenerateRegions'), dict(type='PackRegionInputs')]))
     image, sample = (dataset[0][key] for key in ('inputs', 'data_samples'))
-    cells, indptr, indices = sample.regions
-    num_regions, num_classes = len(indptr) - 1, len(dataset.metainfo['classes'])
+    regions, num_classes = sample.regions, len(dataset.metainfo['classes'])
     torch.manual_seed(0)
-    scores = torch.randn(num_regions, num_classes)
-    of_cells = region_to_pixel(scores, *transpose_index(indptr, indices, int(cells.max()) + 1))
-    sample.pred_sem_seg = PixelData(data=of_cells.argmax(dim=1)[cells.long()][None].to(device))
+    scores = torch.randn(regions.num_regions, num_classes)
+    labels = region_to_pixel(scores, *regions.transposed()).argmax(dim=1)
+    sample.pred_sem_seg = PixelData(data=labels[regions.cells.long()][None].to(device))
     scores = scores.to(device)
 
-    folder = tempfile.TemporaryDirectory()
-    sample.set_metainfo(dict(img_path=f'{folder.name}/image.png'))
-    cv2.imwrite(sample.img_path, image.permute(1, 2, 0).numpy())
-    # the hooks take the visualizer that was made last
-    visualizer = SegLocalVisualizer.get_instance(
-        f'benchmark {folder.name}', save_dir=folder.name,
-        vis_backends=[dict(type='LocalVisBackend')])
-    visualizer.dataset_meta = dataset.metainfo
+    folder = folder_to_draw_in(image, sample, dataset.metainfo)
     head = MODELS.build(
         dict(type='RegionHead', in_channels=1, in_index=0, channels=1, num_classes=num_classes))
     runner = SimpleNamespace(
@@ -94,6 +88,20 @@ def region_visualization_hook(device: str, small: bool = False) -> Case:
         mmsegs.after_test_iter(runner, 0, batch, [sample])
 
     return Case(
-        inputs=f'scene of {sizes(size)}, {num_regions} regions, written as PNG',
+        inputs=f'scene of {sizes(size)}, {regions.num_regions} regions, written as PNG',
         phase='drawing',
         runs={'ours: four tiles': ours, 'mmseg: SegVisualizationHook': mmseg})
+
+
+def folder_to_draw_in(image: Tensor, sample: SegDataSample,
+                      dataset_meta: dict) -> tempfile.TemporaryDirectory:
+    """Write an image, (3, H, W) uint8, to a new folder, into which hooks draw from now on."""
+    folder = tempfile.TemporaryDirectory()
+    sample.set_metainfo(dict(img_path=f'{folder.name}/image.png'))
+    cv2.imwrite(sample.img_path, image.permute(1, 2, 0).numpy())
+    # the hooks take the visualizer that was made last
+    visualizer = SegLocalVisualizer.get_instance(
+        f'benchmark {folder.name}', save_dir=folder.name,
+        vis_backends=[dict(type='LocalVisBackend')])
+    visualizer.dataset_meta = dataset_meta
+    return folder

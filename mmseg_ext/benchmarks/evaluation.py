@@ -1,5 +1,5 @@
 """Benchmark cases of the metrics that are of no single paper: counting an image."""
-from typing import List, Tuple
+from typing import Callable, List, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -29,33 +29,14 @@ def trimap_metric(device: str, small: bool = False) -> Case:
     For each band it is given a label map that is ignored outside of it, all from one distance
     transform; the counts of the bands must agree.
     """
-    height, width = size = (32, 64) if small else (512, 1024)
-    # blocks, so that there are pixels beyond the widest band
-    side = height // 8
-    rng = np.random.default_rng(0)
-    label = rng.integers(len(CLASSES), size=(8, width // side)).repeat(side, 0).repeat(side, 1)
-    pred = np.roll(label, 3, axis=1)
-    label[:side] = IGNORED
-    label, pred = (torch.from_numpy(x).to(device) for x in (label, pred))
-    sample = dict(gt_sem_seg=dict(data=label[None]), pred_sem_seg=dict(data=pred[None]))
-    metrics = {
-        'ours: ten widths, inside and outside': METRICS.build(
-            dict(type='TrimapMetric', widths=WIDTHS)),
-        'mmseg: IoUMetric, whole image': METRICS.build(dict(type='IoUMetric')),
+    pred, label = _sample(device, small)
+    samples = [dict(gt_sem_seg=dict(data=label[None]), pred_sem_seg=dict(data=pred[None]))]
+    runs = {
+        'ours: ten widths, inside and outside': counting(
+            dict(type='TrimapMetric', widths=WIDTHS), CLASSES, samples),
+        'mmseg: IoUMetric, whole image': counting(dict(type='IoUMetric'), CLASSES, samples),
+        'mmseg: IoUMetric, for each band': lambda: _each_band(pred, label),
     }
-
-    def counting(metric):
-        metric.dataset_meta = dict(classes=CLASSES)
-
-        def run() -> list:
-            metric.results.clear()
-            metric.process({}, [sample])
-            return list(metric.results)
-
-        return run
-
-    runs = {name: counting(metric) for name, metric in metrics.items()}
-    runs['mmseg: IoUMetric, for each band'] = lambda: _each_band(pred, label)
 
     def parity() -> None:
         (rings, ), _, bands = (run() for run in runs.values())
@@ -63,7 +44,7 @@ def trimap_metric(device: str, small: bool = False) -> Case:
             assert torch.equal(ours, torch.stack([intersection, of_pred, of_label]).long())
 
     return Case(
-        inputs=f'label map of {sizes(size)}, {len(CLASSES)} classes, widths 1 to 10',
+        inputs=f'label map of {sizes(label.shape)}, {len(CLASSES)} classes, widths 1 to 10',
         phase='counting',
         runs=runs,
         parity=parity)
@@ -122,8 +103,24 @@ def e_measure_metric(device: str, small: bool = False) -> Case:
         parity=parity)
 
 
+def counting(metric: dict, classes: Sequence[str], samples: List[dict]) -> Callable[[], list]:
+    """Build a metric; each call of the function returned gives what it counts of the samples."""
+    built = METRICS.build(metric)
+    built.dataset_meta = dict(classes=classes)
+
+    def run() -> list:
+        built.results.clear()
+        built.process({}, samples)
+        return list(built.results)
+
+    return run
+
+
 def _sample(device: str, small: bool) -> Tuple[Tensor, Tensor]:
-    """Prediction and label map of squares, which agree in some."""
+    """Prediction and label map of squares, which agree in some.
+
+    Squares, so that there are pixels beyond the widest band of a trimap.
+    """
     height, width = (32, 64) if small else (512, 1024)
     side = height // 8
     generator = torch.Generator().manual_seed(0)

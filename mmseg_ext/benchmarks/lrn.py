@@ -1,19 +1,17 @@
 """Benchmark cases of the Label Refinement Network: training, prediction, metric and picture."""
-import tempfile
 from types import SimpleNamespace
-from typing import Callable, List
 
-import cv2
 import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
-from mmseg.registry import HOOKS, METRICS, MODELS
+from mmseg.registry import HOOKS, MODELS
 from mmseg.structures import SegDataSample
-from mmseg.visualization import SegLocalVisualizer
 
 from mmseg_ext.datasets import CamVidDataset
 
 from .case import Case, benchmark, sizes
+from .engine import folder_to_draw_in
+from .evaluation import counting
 from .training_step import training_step
 
 CLASSES = CamVidDataset.METAINFO['classes']
@@ -94,19 +92,9 @@ def stagewise_iou_metric(device: str, small: bool = False) -> Case:
     sample = _prediction(size, device)
     truth, stages = (dict(data=x.data) for x in (sample.gt_sem_seg, sample.stage_sem_seg))
 
-    def counting(metric_type: str, predictions: List[dict]) -> Callable[[], list]:
-        metric = METRICS.build(dict(type=metric_type))
-        metric.dataset_meta = dict(classes=CLASSES)
-
-        def run() -> list:
-            metric.results.clear()
-            metric.process({}, predictions)
-            return list(metric.results)
-
-        return run
-
-    ours = counting('StagewiseIoUMetric', [dict(gt_sem_seg=truth, stage_sem_seg=stages)])
-    mmsegs = counting('IoUMetric', [
+    ours = counting(dict(type='StagewiseIoUMetric'), CLASSES,
+                    [dict(gt_sem_seg=truth, stage_sem_seg=stages)])
+    mmsegs = counting(dict(type='IoUMetric'), CLASSES, [
         dict(gt_sem_seg=truth, pred_sem_seg=dict(data=stage.long())) for stage in stages['data']
     ])
 
@@ -124,21 +112,15 @@ def stagewise_iou_metric(device: str, small: bool = False) -> Case:
 
 @benchmark('StageVisualizationHook')
 def stage_visualization_hook(device: str, small: bool = False) -> Case:
-    """Drawing and writing input, truth and six stages, against mmseg's picture of one prediction.
+    """Drawing and writing input, labels and six stages, against mmseg's picture of one prediction.
 
     They draw different pictures, so there is no parity to check.
     """
     size = (24, 32) if small else (360, 480)
-    folder = tempfile.TemporaryDirectory()
     sample = _prediction(size, device)
-    sample.set_metainfo(dict(ori_shape=size, img_path=f'{folder.name}/image.png'))
+    sample.set_metainfo(dict(ori_shape=size))
     image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
-    cv2.imwrite(sample.img_path, image.permute(1, 2, 0).numpy())
-    # the hooks take the visualizer that was made last
-    visualizer = SegLocalVisualizer.get_instance(
-        f'benchmark {folder.name}', save_dir=folder.name,
-        vis_backends=[dict(type='LocalVisBackend')])
-    visualizer.dataset_meta = dict(classes=CLASSES, palette=PALETTE)
+    folder = folder_to_draw_in(image, sample, dict(classes=CLASSES, palette=PALETTE))
 
     def drawing(hook_type: str):
         hook = HOOKS.build(dict(type=hook_type, draw=True, interval=1))
@@ -158,7 +140,7 @@ def stage_visualization_hook(device: str, small: bool = False) -> Case:
 
 
 def _prediction(size, device: str) -> SegDataSample:
-    """A sample with random truth and stages."""
+    """A sample with random ground truth and stages."""
     torch.manual_seed(0)
     stages = torch.randint(0, len(CLASSES), (STAGES, *size), dtype=torch.uint8, device=device)
     truth = torch.randint(0, len(CLASSES), (1, *size), device=device)

@@ -17,27 +17,20 @@ MIN_ROUNDS = 5
 
 
 def measure(case: Case, device: str, rounds: int = 20, seconds: float = 20.) -> Dict[str, dict]:
-    """Check parity, then time the runs of a case in turn.
+    """Check parity, then time the runs of a case in turn on ``'cpu'`` or ``'cuda'``.
 
     In each round every run is timed once (A B A B ...), so that a machine that becomes slower slows
     all of them; the floor is measured as one more run. One run in one round is
     ``torch.utils.benchmark.Timer.blocked_autorange`` with all of torch's threads: a call to warm
-    up, then calls for 0.05 s, synchronised; their median is the round's value.
+    up, then calls for 0.05 s, synchronised; their median is the round's value. There are at most
+    ``rounds`` of them; after ``seconds`` 5 are enough.
 
     The floor of a phase is the time of a copy (``Tensor.copy_``, between buffers touched before)
     that reads and writes together the bytes of ``Case.floor_bytes``. Writing is dearer than
     reading, so a kernel that mostly reads can come in below it.
 
-    Args:
-        case (Case): What to compare.
-        device (str): ``'cpu'`` or ``'cuda'``.
-        rounds (int): How often each run is timed at most. Defaults to 20.
-        seconds (float): Time after which a phase has had enough rounds, if there were 5.
-            Defaults to 20.
-
-    Returns:
-        dict[str, dict]: For each phase ``rounds``, ``floor`` and ``runs``, as
-        :mod:`mmseg_ext.benchmarks.results_file` describes.
+    Gives for each phase ``rounds``, ``floor`` and ``runs``, as
+    :mod:`mmseg_ext.benchmarks.results_file` describes.
     """
     if case.parity is not None:
         case.parity()

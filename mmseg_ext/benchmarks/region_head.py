@@ -1,4 +1,4 @@
-"""Benchmark cases of the region method: training, and that of the network it is compared with."""
+"""Benchmark cases of the region method: training it, and training the FCN it is compared with."""
 from typing import Callable
 
 import numpy as np

@@ -49,12 +49,13 @@ def regions_of_an_image(device: str, small: bool = False) -> Case:
         return felzenszwalb(image, scale=100, sigma=0.8, min_size=100)
 
     def parity() -> None:
-        for found, expected in zip(ours(), reference()):
-            assert np.array_equal(found, expected)
+        found, expected = ours(), reference()
+        for one, other in zip((*found, found.parents), (*expected, expected.parents)):
+            assert np.array_equal(one, other)
         assert np.array_equal(ours().cells, superpixels())
 
     return Case(
-        inputs=f'scene of {sizes(size)}, RGB, {len(ours().indptr) - 1} regions',
+        inputs=f'scene of {sizes(size)}, RGB, {ours().num_regions} regions',
         phase='one image',
         runs={
             'ours': ours,
@@ -82,9 +83,9 @@ def gather_max_of_bins(device: str, small: bool = False) -> Case:
             sides.append(list(zip(firsts, lasts)))
         bins += [[y * size + x for y in range(*rows) for x in range(*columns)]
                  for rows in sides[0] for columns in sides[1]]
-    lengths = [len(cells) for cells in bins]
+    lengths = [len(positions) for positions in bins]
     indptr = torch.tensor([0, *np.cumsum(lengths)], device=device)
-    indices = torch.tensor([cell for cells in bins for cell in cells], device=device)
+    indices = torch.tensor([position for bin in bins for position in bin], device=device)
     torch.manual_seed(0)
     source = torch.randn(size * size, channels, device=device, requires_grad=True)
     weight = torch.randn(len(bins), channels, device=device)
@@ -211,7 +212,7 @@ def transposed_index(device: str, small: bool = False) -> Case:
         parity=parity)
 
 
-#: Pixels per cell of the feature map, as of VGG-16 up to conv5, and bins of a side.
+#: Pixels per position of the feature map (VGG-16 up to conv5), and bins of a side.
 STRIDE, BINS = 16, 7
 
 
@@ -220,20 +221,15 @@ def regions_of_a_scene(small: bool) -> Tuple[RegionSet, Tensor, Tuple[int, int]]
     size, count = ((48, 64), 9) if small else ((600, 600), 370)
     scene = DATASETS.build(dict(type='ScenesDataset', num_images=1, size=size))[0]
     tree = hierarchical_regions(np.ascontiguousarray(scene['img'][..., ::-1]))
-    number = len(tree.indptr) - 1
-    members = [tree.members(region)
-               for region in np.linspace(0, number - 1, min(count, number)).astype(int)]
-    regions = RegionSet(
-        torch.from_numpy(tree.cells),
-        torch.tensor([0, *np.cumsum([len(cells) for cells in members])]),
-        torch.from_numpy(np.concatenate(members)))
-    return (regions, torch.from_numpy(scene['gt_seg_map']),
+    keep = np.zeros(tree.num_regions, bool)
+    keep[np.linspace(0, len(keep) - 1, min(count, len(keep))).astype(int)] = True
+    return (tree.select(keep).tensors(), torch.from_numpy(scene['gt_seg_map']),
             tuple(-(-side // STRIDE) for side in size))
 
 
 def in_words(regions: RegionSet) -> str:
     """What a table says of regions."""
-    return (f'{len(regions.indptr) - 1} regions, {int(regions.cells.max()) + 1} cells, '
+    return (f'{regions.num_regions} regions, {regions.num_cells} cells, '
             f'{sizes(regions.cells.shape)} pixels')
 
 
@@ -241,14 +237,14 @@ def in_words(regions: RegionSet) -> str:
 def pooled_regions(device: str, small: bool = False) -> Case:
     """The regions of a scene pooled to 7x7 bins, against a loop over regions in PyTorch.
 
-    Boxes are widened to whole cells of the map, where the bins of adaptive_max_pool2d are those of
-    RoI pooling. Whole boxes are other work: what the shapes cost.
+    Boxes are widened to whole positions of the map: adaptive_max_pool2d then has the bins of RoI
+    pooling. Whole boxes are other work: what the shapes cost.
     """
     regions, _, (height, width) = regions_of_a_scene(small)
     channels = 8 if small else 512
     boxes, masks = region_geometry(regions, (height, width), STRIDE, mask_rule='half')
-    cell_boxes = boxes // STRIDE + torch.tensor([0, 0, 1, 1])  # the last cell is no more inside
-    corners = cell_boxes * STRIDE - torch.tensor([0, 0, 1, 1])
+    map_boxes = boxes // STRIDE + torch.tensor([0, 0, 1, 1])  # the last position is outside
+    corners = map_boxes * STRIDE - torch.tensor([0, 0, 1, 1])
     rois = F.pad(corners, (1, 0)).float().to(device)
     masks, outside = masks.to(device), ~masks.to(device)
     torch.manual_seed(0)
@@ -263,7 +259,7 @@ def pooled_regions(device: str, small: bool = False) -> Case:
 
     def loop() -> Tensor:
         pooled = []
-        for (x1, y1, x2, y2), out in zip(cell_boxes.tolist(), outside):
+        for (x1, y1, x2, y2), out in zip(map_boxes.tolist(), outside):
             part = source[0, :, y1:y2, x1:x2].masked_fill(out[y1:y2, x1:x2], -torch.inf)
             pooled.append(F.adaptive_max_pool2d(part, BINS))
         pooled = torch.stack(pooled)
@@ -298,7 +294,7 @@ def index_of_an_image(device: str, small: bool = False) -> Case:
     All is done on the CPU.
     """
     regions, labels, map_size = regions_of_a_scene(small)
-    number, classes = len(regions.indptr) - 1, 12
+    number, classes = regions.num_regions, 12
 
     def bins(boxes: Tensor) -> Tuple[Tensor, Tensor]:
         return tuple(
@@ -311,37 +307,36 @@ def index_of_an_image(device: str, small: bool = False) -> Case:
         index = reference_bin_index
         if implementation is None and extension_loaded():
             index = torch.ops.mmseg_ext.bin_index
-        places = index(torch.zeros(number, dtype=torch.int64), *bins(boxes), masks, *map_size,
-                       False)
-        return boxes, masks, *places, label_counts(regions, labels, classes)
+        of_bins = index(torch.zeros(number, dtype=torch.int64), *bins(boxes), masks, *map_size,
+                        False)
+        return boxes, masks, *of_bins, label_counts(regions, labels, classes)
 
     def loop() -> Tuple[Tensor, ...]:
         cells = regions.cells.numpy()
-        places = [np.arange(0, side, STRIDE) for side in cells.shape]
-        totals = [np.diff(begin, append=side) for begin, side in zip(places, cells.shape)]
+        firsts = [np.arange(0, side, STRIDE) for side in cells.shape]
+        totals = [np.diff(first, append=side) for first, side in zip(firsts, cells.shape)]
         total = np.outer(*totals)
         boxes, masks = [], []
         for region in range(number):
-            members = regions.indices[regions.indptr[region]:regions.indptr[region + 1]]
-            pixels = np.isin(cells, members.numpy())
+            pixels = regions.mask(region).numpy()
             rows, columns = pixels.any(axis=1).nonzero()[0], pixels.any(axis=0).nonzero()[0]
             boxes.append([columns[0], rows[0], columns[-1], rows[-1]])
-            covered = np.add.reduceat(pixels.astype(np.int64), places[0], axis=0)
-            covered = np.add.reduceat(covered, places[1], axis=1)
+            covered = np.add.reduceat(pixels.astype(np.int64), firsts[0], axis=0)
+            covered = np.add.reduceat(covered, firsts[1], axis=1)
             mask = 2 * covered >= total
             masks.append(mask if mask.any() else covered == covered.max())
         boxes, masks = torch.tensor(np.array(boxes)), np.stack(masks)
         indices, lengths = [], [0]
         for mask, rows, columns in zip(
                 masks, *(np.stack(side, axis=-1).tolist() for side in bins(boxes))):
-            cell = np.where(mask, np.arange(mask.size).reshape(mask.shape), -1)
+            position = np.where(mask, np.arange(mask.size).reshape(mask.shape), -1)
             for y1, y2 in rows:
                 for x1, x2 in columns:
-                    inside = cell[y1:y2, x1:x2]
+                    inside = position[y1:y2, x1:x2]
                     indices.append(inside[inside >= 0])
                     lengths.append(len(indices[-1]))
         counts = [np.bincount(labels.numpy()[cells == cell], minlength=256)[:classes]
-                  for cell in range(cells.max() + 1)]
+                  for cell in range(regions.num_cells)]
         found = masks, np.cumsum(lengths), np.concatenate(indices), np.stack(counts)
         return boxes, *map(torch.from_numpy, found)
 
@@ -377,8 +372,8 @@ def grid_masks_of_an_image(device: str, small: bool = False) -> Case:
     def loop() -> Tensor:
         grids = []
         for region, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
-            members = regions.indices[regions.indptr[region]:regions.indptr[region + 1]]
-            mask = torch.isin(regions.cells[y1:y2 + 1, x1:x2 + 1], members.int())
+            mask = torch.isin(
+                regions.cells[y1:y2 + 1, x1:x2 + 1], regions.members(region).int())
             grids.append(F.interpolate(mask.float()[None, None], (BINS, BINS), mode='bilinear'))
         # weights are whole multiples of 1 / 196
         return torch.cat(grids)[:, 0] > 1e-3

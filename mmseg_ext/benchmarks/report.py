@@ -1,10 +1,12 @@
 """Tables and figures, drawn from the JSON of the results alone."""
-from typing import Dict
+from typing import Dict, List, Optional
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+
+from .results_file import DIRTY, headline
 
 # Okabe and Ito's blue, and grey: told apart by the colour-blind and in print. The last phase of a
 # case is dark, the one before it light.
@@ -13,6 +15,8 @@ BASELINE, BASELINE_LIGHT = '#5F5F5F', '#BDBDBD'
 FLOOR = '#D55E00'
 #: Above this quotient of the longest and the shortest bar the axis is logarithmic.
 LOG_FROM = 100
+#: Two times that differ by less than this part of one another are called equal.
+EQUAL = 0.05
 BAR_INCHES, PANEL_INCHES = 0.19, 0.95
 
 
@@ -24,16 +28,30 @@ def format_seconds(seconds: float) -> str:
     return f'{value:.{decimals}f} {unit}'
 
 
+def format_factor(factor: float) -> str:
+    """Write how many times longer one time is than another, with two digits at least."""
+    if factor < 0.0995:
+        return f'{factor:.2g}'
+    return f'{factor:.{0 if factor >= 9.995 else 2}f}'
+
+
+def format_floors(run: dict) -> str:
+    """Write how many floors a run takes; far from the floor, memory does not decide the time."""
+    floors = run['times_floor']
+    if floors is None:
+        return ''
+    return '> 100' if floors > 100 else f'{floors:.{1 if floors < 9.95 else 0}f}'
+
+
+def format_memory(run: Optional[dict]) -> str:
+    """Write the extra memory of a run; empty where it is unknown."""
+    if run is None or run['peak_bytes'] is None:
+        return ''
+    return f'{run["peak_bytes"] / 2**20:.0f} MiB'
+
+
 def case_table(name: str, case: dict) -> str:
-    """Write the results of a case as Markdown.
-
-    Args:
-        name (str): Name of the case.
-        case (dict): An entry of ``cases`` (:mod:`mmseg_ext.benchmarks.results_file`).
-
-    Returns:
-        str: Heading, inputs and a table for each phase.
-    """
+    """Write the results of a case as Markdown: heading, inputs and a table for each phase."""
     lines = [f'### {name}', '', case['inputs'], '']
     for phase_name, phase in case['phases'].items():
         lines += [
@@ -41,11 +59,9 @@ def case_table(name: str, case: dict) -> str:
             '|---|---|---|---|---|---|'
         ]
         for run_name, run in phase['runs'].items():
-            times_floor = '' if run['times_floor'] is None else f'{run["times_floor"]:.2f}'
-            peak = '' if run['peak_bytes'] is None else f'{run["peak_bytes"] / 2**20:.0f} MiB'
             lines.append(f'| {run_name} | {format_seconds(run["median_s"])} '
-                         f'| {format_seconds(run["iqr_s"])} | {run["ratio"]:.2f} '
-                         f'| {times_floor} | {peak} |')
+                         f'| {format_seconds(run["iqr_s"])} | {format_factor(run["ratio"])} '
+                         f'| {format_floors(run)} | {format_memory(run)} |')
         floor = phase['floor']
         if floor is not None:
             lines.append(f'| *floor: {floor["bytes"] / 1e6:.1f} MB to move* '
@@ -55,38 +71,63 @@ def case_table(name: str, case: dict) -> str:
     return '\n'.join(lines)
 
 
+def summary_table(cases: Dict[str, dict]) -> str:
+    """Write as Markdown how many cases are faster, then one row a case.
+
+    The row has ours beside the fastest baseline.
+    """
+    rows, ratios = [], []
+    for name, case in cases.items():
+        line = headline(case)
+        baseline, ratio = '', ''
+        if line.baseline_run is not None:
+            ratios.append(line.baseline_run['ratio'])
+            baseline = f'{format_seconds(line.baseline_run["median_s"])}, {line.baseline}'
+            ratio = format_factor(ratios[-1])
+        rows.append(f'| {name} ({line.phase}) | {format_seconds(line.run["median_s"])} '
+                    f'| {baseline} | {ratio} | {format_floors(line.run)} '
+                    f'| {format_memory(line.run)} | {format_memory(line.baseline_run)} |')
+    faster, slower = sum(r < 1 - EQUAL for r in ratios), sum(r > 1 + EQUAL for r in ratios)
+    return '\n'.join([
+        f'Of {len(ratios)} cases ours is faster than the fastest baseline in {faster}, slower in '
+        f'{slower}, and within {EQUAL:.0%} of it in {len(ratios) - faster - slower}.', '',
+        '| case | ours | fastest baseline | ours / baseline | times the floor | memory, ours '
+        '| memory, baseline |', '|---|---|---|---|---|---|---|', *rows])
+
+
 def readme(all_results: Dict[str, dict]) -> str:
-    """Write the page of all results.
+    """Write the page of all results: for each machine one row a case, then all numbers, folded.
 
-    Args:
-        all_results (dict[str, dict]): Content of each results file, by its name without ending.
-
-    Returns:
-        str: Markdown.
+    The results are given by the names of their files without ending.
     """
     lines = [
         '# Benchmark results', '',
-        'Written by `tools/benchmark_report.py` from the JSON files beside it; `make benchmark`',
-        'measures anew. All runs of a case are timed in turn in one process. Median and',
-        'inter-quartile range (IQR) are over the rounds. *Ours / this* below 1: ours is faster.',
-        'The floor is a copy of as many bytes as must be read or written in any case. Extra memory',
-        'is the peak of a call above what was in use before it.', ''
+        'All runs of a case are timed in turn in one process. Times are medians over the rounds.',
+        'A ratio below 1: ours is faster. Cases of training steps, drawing and data sets compare',
+        'different work, as the names of their runs say. The floor is the time of a copy that',
+        'moves the bytes which every program has to read and write. Memory is the peak of a call',
+        'above what was in use before it. `tools/benchmark_report.py` writes this page from the',
+        'JSON files beside it; `make benchmark` measures anew.', ''
     ]
+    machines: Dict[str, Dict[str, dict]] = {}
     for name, results in all_results.items():
-        lines += [f'## {name}', '', _caption(results['environment']), '',
-                  f'![{name}]({name}.png)', '']
+        machine = _caption(results['environment'], has_commit=False)
+        machines.setdefault(machine, {})[name] = results
+    for machine, group in machines.items():
+        cases = {name: case for results in group.values()
+                 for name, case in results['cases'].items()}
+        lines += [f'## {machine}', '', _commits(group), '', summary_table(cases), '']
+    lines += ['## All numbers', '', 'With the inter-quartile range (IQR) over the rounds.', '']
+    for name, results in all_results.items():
+        lines += [f'<details><summary>{name}: {len(results["cases"])} cases</summary>', '',
+                  _caption(results['environment']), '', f'![{name}]({name}.png)', '']
         lines += [case_table(*item) for item in results['cases'].items()]
+        lines += ['</details>', '']
     return '\n'.join(lines)
 
 
 def draw(results: dict, title: str, path: str) -> None:
-    """Draw a panel of horizontal bars for each case.
-
-    Args:
-        results (dict): Content of a results file.
-        title (str): What the figure is called.
-        path (str): Where to write it, with the ending that matplotlib writes.
-    """
+    """Draw a panel of horizontal bars for each case into a file."""
     cases = list(results['cases'].items())
     num_columns = 1 if len(cases) == 1 else 2
     rows = [cases[i:i + num_columns] for i in range(0, len(cases), num_columns)]
@@ -171,10 +212,28 @@ def _colour(run_name: str, light: bool) -> str:
     return BASELINE_LIGHT if light else BASELINE
 
 
-def _caption(environment: dict) -> str:
+def _caption(environment: dict, has_commit: bool = True) -> str:
     kernels = 'compiled' if environment['compiled_extension'] else 'PyTorch fallback'
-    return (f'{environment["device"]}, {environment["threads"]} threads, commit '
-            f'{environment["commit"]}, torch {environment["torch"]}, CPU kernels: {kernels}')
+    commit = f'commit {environment["commit"]}, ' if has_commit else ''
+    return (f'{environment["device"]}, {environment["threads"]} threads, {commit}torch '
+            f'{environment["torch"]}, CPU kernels: {kernels}')
+
+
+def _commits(group: Dict[str, dict]) -> str:
+    """Which files were measured at which commit, a sentence for each commit."""
+    names: Dict[Optional[str], List[str]] = {}
+    for name, results in group.items():
+        names.setdefault(results['environment']['commit'], []).append(name)
+    sentences = []
+    for commit, files in names.items():
+        if commit is None:
+            what = 'Unknown commit'
+        elif commit.endswith(DIRTY):
+            what = f'Commit {commit[:-len(DIRTY)]} with changes that were not committed'
+        else:
+            what = f'Commit {commit}'
+        sentences.append(f'{what}: {", ".join(files)}.')
+    return ' '.join(sentences)
 
 
 def _unit(seconds: float):

@@ -3,7 +3,8 @@
 .. code-block:: none
 
     environment
-        commit              short hash, '-dirty' behind it if files differed; null outside git
+        commit              short hash, '-dirty' behind it if files of the checkout differed;
+                            null outside git
         device              name of the CPU or GPU
         threads             torch's threads
         os, machine         such as 'Linux', 'x86_64'
@@ -15,20 +16,28 @@
         phases: {'forward', 'forward+backward' or what else the runs do:
             rounds          how often each run was timed, in turn
             floor           null, or
-                bytes       what has to be read or written whatever the program does
+                bytes       what every program has to read and write
                 median_s    of a copy that moves as many bytes
                 iqr_s
             runs: {name of the run, ours first:
                 median_s    seconds of one call, over the rounds
                 iqr_s       inter-quartile range, seconds
                 ratio       median of ours / this median: below 1, ours is faster
-                times_floor this median / that of the floor; null without a floor
-                peak_bytes  memory at the peak of a call above that before it, resident on a
-                            CPU, of the allocator on a GPU; null where it cannot be told
+                times_floor this median / median of the floor; null without a floor
+                peak_bytes  most memory in use during a call, minus the memory before it;
+                            resident on a CPU, of the allocator on a GPU; null if unknown
 """
 import json
 import math
-from typing import Any, Dict
+from pathlib import Path
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+from ..tools import tool_command
+
+#: Folder of the results that are part of the package.
+RESULTS = Path(__file__).resolve().parent / 'results'
+#: Behind the commit, if files of the checkout differed from it.
+DIRTY = '-dirty'
 
 TEXT, COUNT, NUMBER, NULL = (str, ), (int, ), (int, float), (type(None), )
 VERSIONS = ('python', 'torch', 'numpy', 'mmcv', 'mmengine', 'mmseg')
@@ -44,36 +53,42 @@ RUN = dict(median_s=NUMBER, iqr_s=NUMBER, ratio=NUMBER, times_floor=NUMBER + NUL
 
 
 def read_results(path: str) -> dict:
-    """Read and check a file.
-
-    Args:
-        path (str): The JSON file.
-
-    Returns:
-        dict: Its content, as described above.
-
-    Raises:
-        ValueError: If it is not what is described above.
-    """
+    """Read and check a file; a ValueError says what is not as described above."""
     with open(path, encoding='utf-8') as f:
         try:
             results = json.load(f, parse_constant=_refuse_constant)
             check_results(results)
         except ValueError as error:
-            raise ValueError(f'{path}: {error} Measure again with tools/benchmark.py.') from None
+            raise ValueError(
+                f"{path}: {error} Measure again: {tool_command('benchmark.py')}") from None
     return results
 
 
-def write_results(results: dict, path: str) -> None:
-    """Check results and write them.
+class Headline(NamedTuple):
+    """What a case says in one line: ours beside the fastest baseline.
 
-    Args:
-        results (dict): As described above.
-        path (str): The JSON file.
-
-    Raises:
-        ValueError: If the results are not what is described above; nothing is written.
+    ``phase`` is its last phase: with the backward pass, where there is one. ``ours`` is the name of
+    its first run and ``run`` its numbers; ``baseline`` and ``baseline_run`` those of the fastest
+    run that is not ours, whose ``ratio`` compares the two.
     """
+    phase: str
+    ours: str
+    run: dict
+    baseline: Optional[str]
+    baseline_run: Optional[dict]
+
+
+def headline(case: dict) -> Headline:
+    """Choose what a case, an entry of ``cases``, says in one line."""
+    name, phase = list(case['phases'].items())[-1]
+    baselines = [item for item in phase['runs'].items() if not item[0].startswith('ours')]
+    fastest: Tuple[Optional[str], Optional[dict]] = min(
+        baselines, key=lambda item: item[1]['median_s'], default=(None, None))
+    return Headline(name, *next(iter(phase['runs'].items())), *fastest)
+
+
+def write_results(results: dict, path: str) -> None:
+    """Check results and write them; nothing is written if they are not as described above."""
     check_results(results)
     text = json.dumps(results, indent=2, allow_nan=False)
     with open(path, 'w', encoding='utf-8') as f:
@@ -81,13 +96,9 @@ def write_results(results: dict, path: str) -> None:
 
 
 def check_results(results: dict) -> None:
-    """Raise unless results are what is described above.
+    """Raise a ValueError unless results are what is described above.
 
-    Args:
-        results (dict): What is to be written, or was read.
-
-    Raises:
-        ValueError: Names the place, what is there and what is allowed.
+    It names the place, what is there and what is allowed.
     """
     _check_entries(results, 'results', dict(environment=(dict, ), cases=(dict, )))
     _check_entries(results['environment'], 'environment', ENVIRONMENT)

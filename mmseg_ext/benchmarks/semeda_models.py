@@ -58,14 +58,9 @@ def xception_training_step(device: str, small: bool = False) -> Case:
 
 
 def deep_lab_v3_plus(width: int, channels: int) -> Tuple[dict, dict]:
-    """Configs of DeepLab v3+ at stride 16 with a frozen ResNet-101.
+    """Backbone and head of DeepLab v3+ at stride 16 with a frozen ResNet-101.
 
-    Args:
-        width (int): Channels of the ResNet's first stage; 64 in the usual one.
-        channels (int): Of the head; 512 in the usual one.
-
-    Returns:
-        tuple[dict, dict]: Backbone and head.
+    The usual ones have 64 channels in the first stage of the ResNet and 512 in the head.
     """
     resnet = dict(
         FROZEN, type='ResNet', depth=101, base_channels=width, stem_channels=width,

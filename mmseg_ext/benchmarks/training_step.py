@@ -10,14 +10,8 @@ def training_step(backbone: dict, decode_head: dict, shape: Sequence[int],
                   device: str) -> Callable[[], None]:
     """Build a model and return its training step: forward, losses, backward, SGD.
 
-    Args:
-        backbone (dict): Config of the backbone.
-        decode_head (dict): Config of the head.
-        shape (Sequence[int]): (N, 3, H, W) of the images, which are noise, as are the labels.
-        device (str): Where to run it.
-
-    Returns:
-        Callable: The step. Gradients are set to None inside it, as mmengine does.
+    Images, (N, 3, H, W), and labels are noise. Gradients are set to None inside the step, as
+    mmengine does.
     """
     torch.manual_seed(0)
     model = MODELS.build(

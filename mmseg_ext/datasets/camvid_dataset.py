@@ -20,9 +20,7 @@ class CamVidDataset(CheckedSegDataset):
         data_root/train/*.png          data_root/images/train/*.jpg
         data_root/trainannot/*.png     data_root/labels/train/*.png
 
-    Args:
-        **kwargs: Arguments of :class:`CheckedSegDataset` and of mmseg's
-            ``BaseSegDataset``: ``split``, ``data_root``, ``data_prefix``, ``pipeline``, ...
+    Arguments: see :class:`CheckedSegDataset`.
 
     Examples:
         >>> train = dict(type='CamVidDataset', data_root='data/camvid', split='train')
@@ -43,12 +41,5 @@ class CamVidDataset(CheckedSegDataset):
 
     @classmethod
     def get_label_map(cls, new_classes: Optional[Sequence[str]] = None) -> dict:
-        """Map the values in the files to classes, void to 255, mmseg's number of what is ignored.
-
-        Args:
-            new_classes (Sequence[str], optional): The classes to keep, in their order.
-
-        Returns:
-            dict[int, int]: Value in the file to value after loading.
-        """
+        """Map the values in the files to classes, void to 255, which mmseg ignores."""
         return {**(super().get_label_map(new_classes) or {}), cls.VOID: 255}

@@ -15,17 +15,10 @@ def check_label_values(label: np.ndarray,
                        num_classes: int,
                        ignore_index: int = 255,
                        source: str = 'the label map') -> None:
-    """Raise unless every pixel of a label map is a class or ignored.
+    """Raise a ValueError unless every pixel of a label map (H, W) is a class 0..C-1 or ignored.
 
-    Args:
-        label (np.ndarray): Label map as it is after loading, (H, W), integers.
-        num_classes (int): Number of classes C; 0..C-1 are allowed.
-        ignore_index (int): The one further value that is allowed.
-        source (str): What the message calls the label map, mostly its file.
-
-    Raises:
-        ValueError: If the array is not (H, W), or holds another value. The message
-            names the source, the values and how many pixels hold them.
+    The label map is taken as it is after loading. The message names the ``source``, mostly its
+    file, the wrong values and how many pixels hold them.
     """
     if label.ndim != 2:
         raise ValueError(
@@ -77,12 +70,7 @@ def _check_file_fits_8_bits(results: dict, backend_args: Optional[dict]) -> dict
 
 
 class _NamesItsFile:
-    """A loading transform whose errors name the file that cannot be decoded.
-
-    Args:
-        transform (Callable): The transform.
-        key (str): Where the path is in ``results``.
-    """
+    """A loading transform whose errors name the file, ``results[key]``, that cannot be decoded."""
 
     def __init__(self, transform: Callable, key: str) -> None:
         self.transform = transform
@@ -107,13 +95,18 @@ class CheckedSegDataset(BaseSegDataset):
 
     A missing folder, an empty one, an image without a label, a file that cannot be decoded and a
     label value outside the classes each give one sentence, the first three when the list of files
-    is made, the others when the file is loaded (before any augmentation, so the whole label map
-    is checked whatever crop is taken; before its values are cut to 8 bits). Labels are asked for in
-    training, and in a test whose pipeline loads them.
+    is made, the others when the file is loaded. Then the label map is still whole, and its values
+    are not yet cut to 8 bits. Labels are asked for in training, and in a test whose pipeline loads
+    them.
 
-    The folders are found in one of two ways: from ``split``, by the first of the
-    class's ``LAYOUTS`` whose image folder exists, or as in every data set of mmseg from
-    ``data_prefix``.
+    The folders are found in one of two ways: from ``split``, by the first of the class's
+    ``LAYOUTS`` whose image folder exists, or as in every data set of mmseg from ``data_prefix``.
+    Where the class says nothing else, these are
+
+    .. code-block:: none
+
+        data_root/images/train/*.jpg
+        data_root/labels/train/*.png
 
     Note:
         Label maps loaded inside another transform (``TestTimeAug``) are not checked.
@@ -131,7 +124,7 @@ class CheckedSegDataset(BaseSegDataset):
         lazy_init (bool): Whether to look for no files yet.
         ignore_index (int): Label of the pixels that do not count. mmseg's ``LoadAnnotations`` can
             have 0 to 255, with ``reduce_zero_label`` 255 alone. Defaults to 255.
-        **kwargs: Arguments of mmseg's ``BaseSegDataset``.
+        **kwargs: Arguments of mmseg's ``BaseSegDataset``: ``data_root``, ``pipeline``, ...
 
     Raises:
         FileNotFoundError: If a folder, an image, a label map or ``ann_file`` is missing.
@@ -139,7 +132,7 @@ class CheckedSegDataset(BaseSegDataset):
             the pipeline cannot have this ``ignore_index``.
     """
 
-    LAYOUTS: Sequence[Tuple[str, str]] = ()
+    LAYOUTS: Sequence[Tuple[str, str]] = (('images/{split}', 'labels/{split}'), )
     """(image folder, label folder) below ``data_root``, with ``{split}`` in both."""
     IMG_SUFFIXES: Sequence[str] = ('.jpg', '.png')
     HOW_TO_GET: str = ''
@@ -163,11 +156,7 @@ class CheckedSegDataset(BaseSegDataset):
             self.full_init()
 
     def load_data_list(self) -> List[dict]:
-        """List the images and their label maps.
-
-        Returns:
-            list[dict]: As mmseg's, with the paths of image and label map of each sample.
-        """
+        """List the images and their label maps, as mmseg does."""
         labels_needed = self._loads_labels or not self.test_mode
         self._require_folders(labels_needed)
         if self.img_suffix is None:
@@ -186,14 +175,7 @@ class CheckedSegDataset(BaseSegDataset):
         return data_list
 
     def label_path(self, path: str) -> str:
-        """Give the path of a label map, for sets whose label maps are not named as the images.
-
-        Args:
-            path (str): The path if the label map were named as its image.
-
-        Returns:
-            str: The path of the label map.
-        """
+        """Give the path of a label map from the one it would have if it were named as its image."""
         return path
 
     def _find_layout(self, data_root: Optional[str], backend_args: Optional[dict]) -> dict:

@@ -1,7 +1,7 @@
 """How often each class occurs in a data set, and the class weights that follow.
 
-Shapes: N label maps, C classes. The counts have C + 1 columns: the classes in their order,
-then the ignored pixels.
+Shapes: N label maps, C classes. Counts (N, C + 1) are pixels of the classes in their order, then of
+the ignored pixels.
 """
 import copy
 from multiprocessing.pool import ThreadPool
@@ -20,19 +20,9 @@ def count_labels(label: np.ndarray,
                  num_classes: int,
                  ignore_index: int = 255,
                  source: str = 'the label map') -> np.ndarray:
-    """Count the pixels of each class in one label map.
+    """Count the pixels of one label map (H, W) after loading: (C + 1,) int64.
 
-    Args:
-        label (np.ndarray): Label map after loading, (H, W), integers.
-        num_classes (int): Number of classes C.
-        ignore_index (int): The value of ignored pixels.
-        source (str): What an error message calls the label map.
-
-    Returns:
-        np.ndarray: Pixels of each class, then ignored pixels, (C + 1,), int64.
-
-    Raises:
-        ValueError: If a value is neither a class nor ignored.
+    A value that is neither a class nor ignored raises a ValueError, which names the ``source``.
     """
     check_label_values(label, num_classes, ignore_index, source)
     ignored = label == ignore_index
@@ -49,13 +39,8 @@ def median_frequency_weights(counts: np.ndarray, count_ignored: bool = True) -> 
     median (on CamVid this comes nearest to the weights that SegNet published).
     ``count_ignored=False`` leaves them out of both.
 
-    Args:
-        counts (np.ndarray): Pixels per label map and class, the ignored last, (N, C + 1).
-        count_ignored (bool): Whether ignored pixels count as a class.
-
-    Returns:
-        np.ndarray: Weights of the classes, then of the ignored pixels, (C + 1,). A class
-        without a pixel is left out of the median and has the weight 0.
+    Takes counts (N, C + 1) and gives weights (C + 1,). A class without a pixel is left out of the
+    median and has the weight 0.
     """
     counts = np.array(counts, dtype=np.int64)
     if not count_ignored:
@@ -76,11 +61,7 @@ def inverse_frequency_weights(counts: np.ndarray) -> np.ndarray:
     K is the number of classes that occur. All classes then have the same weight in total, and
     the mean weight of a labelled pixel is 1. Ignored pixels are not counted.
 
-    Args:
-        counts (np.ndarray): Pixels per label map and class, the ignored last, (N, C + 1).
-
-    Returns:
-        np.ndarray: Weights of the classes, (C,). A class without a pixel has the weight 0.
+    Takes counts (N, C + 1) and gives weights (C,). A class without a pixel has the weight 0.
     """
     pixels = np.asarray(counts)[:, :-1].sum(0)
     present = pixels > 0
@@ -90,18 +71,9 @@ def inverse_frequency_weights(counts: np.ndarray) -> np.ndarray:
 
 
 def summarise(counts: np.ndarray, classes: List[str], count_ignored: bool = True) -> dict:
-    """Collect counts and weights in plain lists, as they go into a JSON file.
+    """Collect counts (N, C + 1) and weights in plain lists, as they go into a JSON file.
 
-    Args:
-        counts (np.ndarray): Pixels per label map and class, the ignored last, (N, C + 1).
-        classes (list[str]): Names of the C classes.
-        count_ignored (bool): See :func:`median_frequency_weights`.
-
-    Returns:
-        dict: ``num_images``, ``count_ignored``, ``classes``; of the classes in their order
-        ``pixel_counts``, ``image_counts`` and the weights ``median_frequency``,
-        ``inverse_frequency`` and ``none`` (9 decimals); what there is of these of the ignored
-        pixels in ``ignored``.
+    Weights have 9 decimals. The entry ``ignored`` has what there is of the ignored pixels.
     """
     counts = np.asarray(counts)
     pixels = counts.sum(0).tolist()
@@ -120,17 +92,11 @@ def summarise(counts: np.ndarray, classes: List[str], count_ignored: bool = True
 
 
 def label_dataset_cfg(cfg: dict) -> dict:
-    """Reduce the config of a data set to the loading of its label maps.
+    """Give the config of a data set reduced to the loading of its label maps.
 
     Of each pipeline only the transforms that load annotations stay: no image is decoded and
     nothing is augmented. Wrapped data sets are reduced too; ``RepeatDataset`` is taken off, so
-    that each label map is counted once.
-
-    Args:
-        cfg (dict): Config of a data set, for instance ``train_dataloader.dataset``.
-
-    Returns:
-        dict: The new config; the one given is left as it is.
+    that each label map is counted once. The config given is left as it is.
     """
     cfg = copy.deepcopy(cfg)
     if _is_a(RepeatDataset, cfg['type'], DATASETS):
@@ -147,32 +113,17 @@ def label_dataset_cfg(cfg: dict) -> dict:
 
 
 def innermost_cfg(cfg: dict) -> dict:
-    """Give the config of the (first) data set inside all wrappers.
-
-    Args:
-        cfg (dict): Config of a data set, wrapped or not.
-
-    Returns:
-        dict: The config inside.
-    """
+    """Give the config of the (first) data set inside all wrappers."""
     while 'dataset' in cfg or 'datasets' in cfg:
         cfg = cfg['dataset'] if 'dataset' in cfg else cfg['datasets'][0]
     return cfg
 
 
 def count_dataset(cfg: dict, workers: int = 2) -> Tuple[np.ndarray, List[str]]:
-    """Count the pixels of each class in each label map of a data set.
+    """Count the label maps of a data set: (N, C + 1), and the names of the C classes.
 
-    Args:
-        cfg (dict): Config of the data set; its pipeline is reduced to loading label maps.
-        workers (int): Number of threads.
-
-    Returns:
-        tuple[np.ndarray, list[str]]: Counts (N, C + 1), the ignored pixels last, and
-        the names of the C classes.
-
-    Raises:
-        ValueError: If an item has no label map, or a label map a value outside the classes.
+    Its pipeline is reduced by :func:`label_dataset_cfg`. An item without a label map, or with a
+    value outside the classes, raises a ValueError. ``workers`` is the number of threads.
     """
     dataset = DATASETS.build(label_dataset_cfg(cfg))
     classes = list(dataset.metainfo['classes'])

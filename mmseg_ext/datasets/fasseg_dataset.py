@@ -11,18 +11,10 @@ class FASSEGDataset(CheckedSegDataset):
     images, in the GitHub repository massimomauro/FASSEG-repository, folder V2. Brows are hair, ears
     and neck are skin; nothing is ignored.
 
-    There the label maps are pictures of colours, here they hold the class numbers 0..5:
+    There the label maps are pictures of colours, here they hold the class numbers 0..5. The palette
+    is the original one.
 
-    .. code-block:: none
-
-        data_root/images/train/*.jpg
-        data_root/labels/train/*.png
-
-    The palette is that of the original.
-
-    Args:
-        **kwargs: Arguments of :class:`CheckedSegDataset` and of mmseg's
-            ``BaseSegDataset``: ``split``, ``data_root``, ``data_prefix``, ``pipeline``, ...
+    Arguments and folders: see :class:`CheckedSegDataset`.
 
     Examples:
         >>> val = dict(type='FASSEGDataset', data_root='data/fasseg', split='val')
@@ -32,7 +24,6 @@ class FASSEGDataset(CheckedSegDataset):
         classes=('background', 'skin', 'hair', 'nose', 'mouth', 'eyes'),
         palette=[[255, 0, 0], [255, 255, 0], [127, 0, 0], [0, 255, 255], [0, 255, 0],
                  [0, 0, 255]])
-    LAYOUTS = (('images/{split}', 'labels/{split}'), )
     HOW_TO_GET = (
         'To get it: folder V2 of the GitHub repository massimomauro/FASSEG-repository, its label '
         "maps turned from the colours of FASSEGDataset.METAINFO['palette'] into class numbers.")

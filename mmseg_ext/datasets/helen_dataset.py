@@ -1,5 +1,7 @@
 from mmseg.registry import DATASETS
 
+from mmseg_ext.tools import tool_command
+
 from .checked_seg_dataset import CheckedSegDataset
 
 
@@ -28,9 +30,7 @@ class HELENDataset(CheckedSegDataset):
 
     The palette is of our own.
 
-    Args:
-        **kwargs: Arguments of :class:`CheckedSegDataset` and of mmseg's
-            ``BaseSegDataset``: ``split``, ``data_root``, ``data_prefix``, ``pipeline``, ...
+    Arguments: see :class:`CheckedSegDataset`.
 
     Examples:
         >>> test = dict(type='HELENDataset', data_root='data/helen', split='test')
@@ -42,8 +42,7 @@ class HELENDataset(CheckedSegDataset):
         palette=[[0, 0, 0], [240, 200, 170], [150, 90, 20], [220, 160, 60], [30, 90, 220],
                  [90, 200, 240], [60, 170, 70], [200, 30, 60], [255, 255, 255], [240, 110, 150],
                  [110, 50, 130]])
-    LAYOUTS = (('images/{split}', 'labels/{split}'), )
     HOW_TO_GET = (
         "To get it: unpack SmithCVPR2013_dataset_resized.zip from the page 'Exemplar-Based Face "
-        "Parsing' of Smith et al. (University of Wisconsin-Madison) in a FOLDER, then python "
-        'tools/convert_helen.py FOLDER DATA_ROOT.')
+        "Parsing' of Smith et al. (University of Wisconsin-Madison) in a FOLDER, then "
+        f"{tool_command('convert_helen.py', 'FOLDER', 'DATA_ROOT')}.")

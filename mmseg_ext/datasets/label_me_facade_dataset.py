@@ -1,5 +1,7 @@
 from mmseg.registry import DATASETS
 
+from mmseg_ext.tools import tool_command
+
 from .checked_seg_dataset import CheckedSegDataset
 
 
@@ -10,18 +12,10 @@ class LabelMeFacadeDataset(CheckedSegDataset):
     Fröhlich, Rodner and Denzler, ICPR 2010: 100 training and 845 test images of many sizes, from
     https://github.com/cvjena/labelmefacade. There the label maps are pictures of colours;
     ``tools/convert_labelmefacade.py`` turns them into class numbers: 0..7, and 255 for 'various',
-    which is ignored, and the original's test images into the split val.
+    which is ignored, and the original's test images into the split val. The palette is the
+    original one.
 
-    .. code-block:: none
-
-        data_root/images/train/*.jpg
-        data_root/labels/train/*.png
-
-    The palette is that of the original.
-
-    Args:
-        **kwargs: Arguments of :class:`CheckedSegDataset` and of mmseg's
-            ``BaseSegDataset``: ``split``, ``data_root``, ``data_prefix``, ``pipeline``, ...
+    Arguments and folders: see :class:`CheckedSegDataset`.
 
     Examples:
         >>> val = dict(type='LabelMeFacadeDataset', data_root='data/labelme_facade', split='val')
@@ -31,7 +25,6 @@ class LabelMeFacadeDataset(CheckedSegDataset):
         classes=('building', 'car', 'door', 'pavement', 'road', 'sky', 'vegetation', 'window'),
         palette=[[128, 0, 0], [128, 0, 128], [128, 128, 0], [128, 128, 128], [128, 64, 0],
                  [0, 128, 128], [0, 128, 0], [0, 0, 128]])
-    LAYOUTS = (('images/{split}', 'labels/{split}'), )
     HOW_TO_GET = (
         'To get it: git clone https://github.com/cvjena/labelmefacade, then '
-        'python tools/convert_labelmefacade.py labelmefacade DATA_ROOT.')
+        f"{tool_command('convert_labelmefacade.py', 'labelmefacade', 'DATA_ROOT')}.")

@@ -1,5 +1,7 @@
 from mmseg.registry import DATASETS
 
+from mmseg_ext.tools import tool_command
+
 from .checked_seg_dataset import CheckedSegDataset
 
 
@@ -9,7 +11,7 @@ class SIFTFlowDataset(CheckedSegDataset):
 
     Liu, Yuen and Torralba, CVPR 2009 and TPAMI 2011: 2,488 training images (two of them without
     labels: highway_bost181 and street_urb506) and 200 test images, in which no pixel is cow,
-    desert or moon. Names and order of the classes are those of the released labels; they are
+    desert or moon. Names and order of the classes are as in the released labels; they are
     listed in data/sift-flow/classes.txt of https://github.com/shelhamer/fcn.berkeleyvision.org.
 
     The release of Tighe and Lazebnik (ECCV 2010,
@@ -18,14 +20,7 @@ class SIFTFlowDataset(CheckedSegDataset):
     .mat files as label maps; ``tools/convert_siftflow.py`` turns them into PNG files with 0..32
     for the classes and 255 for unlabelled pixels, which are ignored.
 
-    .. code-block:: none
-
-        data_root/images/train/*.jpg
-        data_root/labels/train/*.png
-
-    Args:
-        **kwargs: Arguments of :class:`CheckedSegDataset` and of mmseg's
-            ``BaseSegDataset``: ``split``, ``data_root``, ``data_prefix``, ``pipeline``, ...
+    Arguments and folders: see :class:`CheckedSegDataset`.
 
     Examples:
         >>> test = dict(type='SIFTFlowDataset', data_root='data/siftflow', split='test')
@@ -44,8 +39,7 @@ class SIFTFlowDataset(CheckedSegDataset):
                  [60, 150, 160], [110, 100, 120], [140, 150, 150], [240, 220, 160],
                  [30, 90, 150], [235, 160, 190], [255, 140, 0], [140, 200, 240], [180, 180, 100],
                  [80, 20, 80], [255, 240, 80], [30, 100, 40], [90, 220, 230]])
-    LAYOUTS = (('images/{split}', 'labels/{split}'), )
     HOW_TO_GET = (
         'To get it: unpack '
         'http://www.cs.unc.edu/~jtighe/Papers/ECCV10/siftflow/SiftFlowDataset.zip in a FOLDER, '
-        'then python tools/convert_siftflow.py FOLDER DATA_ROOT.')
+        f"then {tool_command('convert_siftflow.py', 'FOLDER', 'DATA_ROOT')}.")

@@ -3,6 +3,8 @@ from typing import List
 
 from mmseg.registry import DATASETS
 
+from mmseg_ext.tools import tool_command
+
 from .checked_seg_dataset import CheckedSegDataset
 
 
@@ -22,10 +24,9 @@ class SUNRGBDDataset(CheckedSegDataset):
     maps hold 0 for background, which is ignored (255 after loading), and 1..37 for the
     classes, which are 0..36 after loading. All instances of a class have its number.
 
-    Two layouts are found without being named: that of
-    https://github.com/chrischoy/SUN_RGBD, where the label map of ``img-000001.jpg`` is
-    ``img37labels-000001.png``, and that of ``tools/convert_sunrgbd.py``, where it has the
-    name of the image:
+    Two layouts are found without being named. In https://github.com/chrischoy/SUN_RGBD the label
+    map of ``img-000001.jpg`` is ``img37labels-000001.png``; ``tools/convert_sunrgbd.py`` gives it
+    the name of the image:
 
     .. code-block:: none
 
@@ -34,8 +35,7 @@ class SUNRGBDDataset(CheckedSegDataset):
 
     Args:
         reduce_zero_label (bool): Whether 0 in the files is ignored and 1 is class 0.
-        **kwargs: Arguments of :class:`CheckedSegDataset` and of mmseg's
-            ``BaseSegDataset``: ``split``, ``data_root``, ``data_prefix``, ``pipeline``, ...
+        **kwargs: Arguments of :class:`CheckedSegDataset`.
 
     Examples:
         >>> test = dict(type='SUNRGBDDataset', data_root='data/sunrgbd', split='test')
@@ -51,21 +51,14 @@ class SUNRGBDDataset(CheckedSegDataset):
     LAYOUTS = (('image/{split}', 'label37/{split}'), ('images/{split}', 'labels/{split}'))
     HOW_TO_GET = (
         'To get it: git clone https://github.com/chrischoy/SUN_RGBD and run its '
-        'download_and_extract.sh, or convert the original download with '
-        "tools/convert_sunrgbd.py (configs/lrn/README.md, 'Data').")
+        'download_and_extract.sh, or convert the original download in a FOLDER by '
+        f"{tool_command('convert_sunrgbd.py', 'FOLDER', 'DATA_ROOT')}.")
 
     def __init__(self, reduce_zero_label: bool = True, **kwargs) -> None:
         super().__init__(reduce_zero_label=reduce_zero_label, **kwargs)
 
     def label_path(self, path: str) -> str:
-        """Give the path of a label map; in ``label37`` it is not named as its image.
-
-        Args:
-            path (str): The path if the label map were named as its image.
-
-        Returns:
-            str: The path of the label map.
-        """
+        """Give the path of a label map; in ``label37`` it is not named as its image."""
         folder, name = osp.split(path)
         if 'label37' in folder.replace('\\', '/').split('/') and name.startswith('img-'):
             name = name.replace('img-', 'img37labels-', 1)

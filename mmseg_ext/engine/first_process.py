@@ -19,23 +19,15 @@ DONE, FAILED = b'1', b'0'
 
 
 def from_first_process(work: Callable[[], bytes], what: str, limit: timedelta) -> bytes:
-    """Do some work in the first process and give its result to all.
+    """Do some work in the first process and give its result, at most some megabytes, to all.
 
     A collective such as ``broadcast`` would end after nccl's 10 minutes while the first process is
     still at work, and would hang when that process fails. Here the others look into the store that
     the processes met by, which has no such limit. It needs no shared folder.
 
-    Args:
-        work (Callable): Called in the first process alone. Gives at most some megabytes.
-        what (str): What messages call the result, such as ``'the semantic edge network'``.
-        limit (timedelta): How long the others wait.
-
-    Returns:
-        bytes: What ``work`` gave, in every process.
-
-    Raises:
-        RuntimeError: In the other processes, if ``work`` raised, with its message.
-        TimeoutError: In the other processes, if the result did not come in time.
+    In the other processes a failure of ``work`` is a RuntimeError with its message, and a result
+    that does not come within ``limit`` a TimeoutError. ``what`` names the result in both, such as
+    ``'the semantic edge network'``.
     """
     if get_world_size() == 1:
         return work()
@@ -47,20 +39,10 @@ def from_first_process(work: Callable[[], bytes], what: str, limit: timedelta) -
 
 
 def tell(store: 'Store', key: str, work: Callable[[], bytes], others: int) -> bytes:
-    """Do the work of the first process and put its result, or its error, into the store.
-
-    Args:
-        store (Store): Shared by all processes.
-        key (str): Where the result is put.
-        work (Callable): The work.
-        others (int): How many processes wait.
-
-    Returns:
-        bytes: What ``work`` gave.
-    """
+    """Do the work of the first process and put its result, or its error, into the store."""
     try:
         result = work()
-    except BaseException as error:  # raised again; the others would wait for ever
+    except BaseException as error:  # raised again below; without it the others wait for ever
         store.set(key, FAILED + f'{type(error).__name__}: {error}'.encode())
         # the store may live in this process: do not take it away before the others have read
         end = time.monotonic() + FAREWELL
@@ -72,21 +54,7 @@ def tell(store: 'Store', key: str, work: Callable[[], bytes], others: int) -> by
 
 
 def hear(store: 'Store', key: str, what: str, limit: timedelta) -> bytes:
-    """Wait for the result of the first process.
-
-    Args:
-        store (Store): Shared by all processes.
-        key (str): Where the result will be.
-        what (str): What messages call it.
-        limit (timedelta): How long to wait.
-
-    Returns:
-        bytes: The result.
-
-    Raises:
-        RuntimeError: If the work raised.
-        TimeoutError: If there is no result in time.
-    """
+    """Wait for the result of the first process, and raise if it failed."""
     end = time.monotonic() + limit.total_seconds()
     while not store.check([key]):
         if time.monotonic() > end:

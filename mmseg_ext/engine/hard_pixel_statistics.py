@@ -10,14 +10,8 @@ from torch import Tensor
 class HardPixelStatistics:
     """How many pixels online bootstrapping keeps, below which threshold, and of which classes.
 
-    Sums over any number of batches. Shapes: N images, C classes.
-
-    Args:
-        num_classes (int): C.
-
-    Attributes:
-        labelled (Tensor): Number of labelled pixels of each class, (C,) int64.
-        kept (Tensor): Number of kept pixels of each class, (C,) int64.
+    Sums over any number of batches. Shapes: N images, C classes. ``labelled`` and ``kept`` are the
+    numbers of labelled and of kept pixels of each class, (C,) int64, on the CPU.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -27,13 +21,9 @@ class HardPixelStatistics:
 
     def update(self, labels: Tensor, kept: Tensor, thresholds: Tensor,
                ignore_index: int = 255) -> None:
-        """Add a batch.
+        """Add a batch: labels and kept pixels (bool), (N, H, W) each, and its thresholds.
 
-        Args:
-            labels (Tensor): (N, H, W).
-            kept (Tensor): The kept pixels, (N, H, W) bool.
-            thresholds (Tensor): Output of :func:`thresholds_in_force`.
-            ignore_index (int): Label of the pixels that do not count. Defaults to 255.
+        These are what :func:`thresholds_in_force` gives.
         """
         num_classes = len(self.labelled)
         for counts, where in ((self.labelled, labels != ignore_index), (self.kept, kept)):
@@ -50,7 +40,7 @@ class HardPixelStatistics:
     def scalars(self) -> Dict[str, float]:
         """``kept_fraction`` of the labelled pixels and ``kept_threshold``, the mean threshold.
 
-        What is not defined, such as a fraction of no pixels, is left out.
+        A value that is not defined, such as a fraction of no pixels, is left out.
         """
         scalars = {}
         if self.labelled.sum() > 0:
@@ -60,14 +50,10 @@ class HardPixelStatistics:
         return scalars
 
     def table(self, classes: Optional[Sequence[str]] = None) -> str:
-        """Write the classes that occur as a table.
+        """Write the classes that occur as a table, by their names or else by their numbers.
 
-        Args:
-            classes (Sequence[str], optional): Their names. Defaults to None: their numbers.
-
-        Returns:
-            str: For each class its share of the labelled pixels, its share of the kept ones, both
-            in per cent, and how many times the first the second is.
+        A row has the class's share of the labelled pixels and its share of the kept pixels, both in
+        per cent, and the ratio kept / labelled.
         """
         table = PrettyTable(['class', '% of labelled', '% of kept', 'ratio'])
         table.align = 'r'
@@ -81,15 +67,9 @@ class HardPixelStatistics:
 
 
 def true_class_probability(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-    """Probability p_y of each pixel's true class.
+    """Probability p_y of each pixel's true class, (N, H, W), from logits (N, C, H, W).
 
-    Args:
-        logits (Tensor): (N, C, H, W).
-        labels (Tensor): (N, H, W).
-        ignore_index (int): Label of the pixels that do not count. Defaults to 255.
-
-    Returns:
-        Tensor: (N, H, W), float32 or float64; 1 where there is no label.
+    In float32 or float64; 1 where there is no label.
     """
     if logits.dtype != torch.float64:
         logits = logits.float()
@@ -99,21 +79,14 @@ def true_class_probability(logits: Tensor, labels: Tensor, ignore_index: int = 2
 
 def thresholds_in_force(probability: Tensor, kept: Tensor, thresh: Optional[float],
                         per_image: bool) -> Tensor:
-    """What the threshold t of Eq. 1 is after it rose to keep ``min_kept`` pixels.
+    """Find the threshold t of Eq. 1 after it rose to keep ``min_kept`` pixels.
 
     The largest p_y of the kept pixels, but at least ``thresh``. Source: section 2.2 of
     `Bridging Category-level and Instance-level Semantic Image Segmentation
     <https://arxiv.org/abs/1605.06885>`_.
 
-    Args:
-        probability (Tensor): p_y, (N, H, W).
-        kept (Tensor): The kept pixels, (N, H, W) bool.
-        thresh (float, optional): The threshold before it rose.
-        per_image (bool): Whether each image has its own threshold, or the batch has one.
-
-    Returns:
-        Tensor: The thresholds, one or N; without ``thresh`` images in which nothing is kept have
-        none and are left out.
+    Takes p_y and the kept pixels (bool), (N, H, W); gives one threshold, or N with ``per_image``.
+    Without ``thresh``, images in which no pixel is kept have no threshold and are left out.
     """
     groups = len(kept) if per_image else 1
     kept = kept.reshape(groups, -1)

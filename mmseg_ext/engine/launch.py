@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` are made of: options, config, runner, errors."""
+"""What the tools are made of: options, config, data set, runner, errors."""
 import argparse
 import inspect
 import logging
@@ -8,93 +8,109 @@ import traceback
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import METRICS, RUNNERS
 
 from .. import compat
+from ..tools import tool_command
+from .cpu_training import prepare_distributed, replace_sync_batch_norm
 from .running_statistics import AverageRunningStatisticsHook
 
 PACKAGE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that training and testing share.
-
-    Args:
-        parser (argparse.ArgumentParser): The parser of the tool.
-    """
-    parser.add_argument('--work-dir',
-                        help='folder for logs, checkpoints and results; default: '
-                        'work_dir of the config, else work_dirs/NAME_OF_CONFIG')
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the config and the entries to replace in it, for every tool that reads a config."""
+    parser.add_argument('config', help='path of the config file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='entries of the config to replace, such as train_cfg.max_iters=10; '
                         'write lists as KEY="[a,b]" or KEY=a,b, without blanks')
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that training and testing share."""
+    parser.add_argument('--work-dir',
+                        help='folder for logs, checkpoints and results; default: '
+                        'work_dir of the config, else work_dirs/NAME_OF_CONFIG')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='who started the processes; tools/dist_*.sh pass pytorch')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help='set by older launchers; torchrun sets LOCAL_RANK instead')
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config of a tool and apply the shared options to it.
+def read_config(path: str, cfg_options: Optional[dict] = None) -> Config:
+    """Read a config, and let names mean from now on what they mean in it.
 
-    Args:
-        args (argparse.Namespace): ``config`` and the options of :func:`add_common_arguments`.
-
-    Returns:
-        Config: The config, with ``launcher`` and ``work_dir``.
-
-    Raises:
-        FileNotFoundError: The config, or one that it inherits from, does not exist.
+    ``cfg_options`` replaces entries by dotted names. A FileNotFoundError says that the config, or
+    one that it inherits from, does not exist.
     """
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     compat.check_config_inheritance()
-    if not os.path.isfile(args.config):
-        raise FileNotFoundError(f'config {args.config} does not exist; the first argument is the '
-                                'path of a config file, such as those below configs/')
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'config {path} does not exist; the first argument is the path of '
+                                'a config file, such as those below configs/')
     try:
-        cfg = Config.fromfile(args.config)
+        cfg = Config.fromfile(path)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'config {args.config} cannot be read, a file that it needs is '
-                                f'missing: {error}') from None
-    cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        name = os.path.splitext(os.path.basename(args.config))[0]
-        cfg.work_dir = os.path.join('work_dirs', name)
+        raise FileNotFoundError(f'config {path} cannot be read, a file that it needs is missing: '
+                                f'{error}') from None
+    cfg.merge_from_dict(cfg_options or {})
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
     return cfg
 
 
+def dataset_of(cfg: Config, split: str) -> ConfigDict:
+    """Find the data set of a split in a config: ``'train'`` names ``train_dataloader``.
+
+    It is a part of the config, not a copy. A ValueError says that there is no such loader.
+    """
+    name = f'{split}_dataloader'
+    if cfg.get(name) is None:
+        loaders = [key for key in cfg if key.endswith('_dataloader') and cfg[key] is not None]
+        raise ValueError(f'{cfg.filename} has no {name!r}; it has {loaders}')
+    return cfg[name].dataset
+
+
+def work_dir_of(config: str) -> str:
+    """Name the folder that belongs to a config file: ``work_dirs/NAME_OF_CONFIG``."""
+    return os.path.join('work_dirs', os.path.splitext(os.path.basename(config))[0])
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config of a training or test and apply the options that the two share to it."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = read_config(args.config, args.cfg_options)
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or work_dir_of(args.config)
+    return cfg
+
+
+def check_checkpoint(path: str) -> None:
+    """Refuse a checkpoint that is not there; an address is left to mmengine."""
+    if '://' not in path and not os.path.isfile(os.path.expanduser(path)):
+        raise FileNotFoundError(f'checkpoint {path} does not exist; make one by: '
+                                + tool_command('train.py', 'CONFIG'))
+
+
 def build_runner(cfg: Config) -> Runner:
-    """Make the runner of a config, on whatever devices there are.
-
-    Args:
-        cfg (Config): A config from :func:`load_config`.
-
-    Returns:
-        Runner: mmengine's runner, or the one named by ``runner_type``.
+    """Make the runner of a config from :func:`load_config`, on GPUs or on CPU cores.
 
     Raises:
         FileNotFoundError: The checkpoint of ``load_from`` does not exist.
         ValueError: The launcher was not used to start this process, or cannot be used.
     """
-    checkpoint = cfg.get('load_from')
-    if checkpoint and '://' not in checkpoint and not os.path.isfile(
-            os.path.expanduser(checkpoint)):
-        raise FileNotFoundError(f'checkpoint {checkpoint} does not exist; tools/train.py writes '
-                                'checkpoints to its --work-dir')
+    if cfg.get('load_from'):
+        check_checkpoint(cfg.load_from)
     if cfg.launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise ValueError('--launcher pytorch is for processes that torchrun started; use '
-                         'tools/dist_train.sh or tools/dist_test.sh, or leave it out')
-    compat.prepare_distributed(cfg)
-    compat.replace_sync_batch_norm(cfg)
+        raise ValueError('--launcher pytorch is for processes that torchrun started; leave it out, '
+                         f"or start with {tool_command('dist_train.sh')} or "
+                         f"{tool_command('dist_test.sh')}")
+    prepare_distributed(cfg)
+    replace_sync_batch_norm(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if get_world_size() > 1 and get_device() == 'cpu':
         runner.register_hook(AverageRunningStatisticsHook())
@@ -102,14 +118,7 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def enable_amp(cfg: Config) -> None:
-    """Switch a config to automatic mixed precision.
-
-    Args:
-        cfg (Config): Changed in place: ``optim_wrapper``.
-
-    Raises:
-        ValueError: There is no GPU, or ``optim_wrapper`` is of a type of its own.
-    """
+    """Switch a config to automatic mixed precision, or raise a ValueError that says why not."""
     if get_device() == 'cpu':
         raise ValueError('--amp needs a GPU, mmengine has no mixed precision on the CPU; leave it '
                          'out')
@@ -127,16 +136,9 @@ def enable_amp(cfg: Config) -> None:
 
 
 def enable_drawing(cfg: Config, show: bool, show_dir: Optional[str], wait_time: float) -> None:
-    """Make a test draw its predictions.
+    """Make a test draw its predictions: in windows for ``wait_time`` seconds, into a folder.
 
-    Args:
-        cfg (Config): Changed in place: the visualization hook and the visualizer.
-        show (bool): Whether to open a window for each image.
-        show_dir (str, optional): Folder for the pictures.
-        wait_time (float): Seconds that each window stays.
-
-    Raises:
-        ValueError: The config has no visualization hook.
+    A config without a visualization hook raises a ValueError.
     """
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
@@ -150,14 +152,7 @@ def enable_drawing(cfg: Config, show: bool, show_dir: Optional[str], wait_time: 
 
 
 def enable_tta(cfg: Config) -> None:
-    """Make a test use the test-time augmentation of its config.
-
-    Args:
-        cfg (Config): Changed in place: the pipeline of the test data and the model.
-
-    Raises:
-        ValueError: The config has no ``tta_pipeline`` or no ``tta_model``.
-    """
+    """Make a test use the test-time augmentation of its config; a ValueError where it has none."""
     missing = [name for name in ('tta_pipeline', 'tta_model') if cfg.get(name) is None]
     if missing:
         raise ValueError(f"--tta needs {' and '.join(missing)} in the config")
@@ -166,14 +161,10 @@ def enable_tta(cfg: Config) -> None:
 
 
 def write_predictions(cfg: Config, out_dir: str) -> None:
-    """Make a test write its label maps.
+    """Make a test write its label maps into a folder, one PNG file for each image.
 
-    Args:
-        cfg (Config): Changed in place: the first metric of ``test_evaluator`` that can write.
-        out_dir (str): Folder for the label maps, one PNG file for each image.
-
-    Raises:
-        ValueError: No metric can write, which an argument ``output_dir`` shows.
+    The first metric of ``test_evaluator`` with an argument ``output_dir`` writes them. A ValueError
+    says that no metric can write.
     """
     evaluators = cfg.test_evaluator
     evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
@@ -200,7 +191,7 @@ def errors_as_sentences() -> Iterator[None]:
             raise
         raise SystemExit(f'error: {sentence}') from None
     except AssertionError as error:
-        # All that mmseg's own data sets, such as VOC's, say where the data are not there.
+        # mmseg's own data sets, such as VOC, say no more than this if the data are missing.
         missing = re.match(r'Failed to load `ann_file` (.+)', str(error))
         if missing is None:
             raise
@@ -210,15 +201,11 @@ def errors_as_sentences() -> Iterator[None]:
 
 
 def user_sentence(error: Exception) -> Optional[str]:
-    """Find the sentence for the user in an error.
+    """Find the sentence for the user in an error that was raised and caught.
 
-    Args:
-        error (Exception): An error that was raised and caught.
-
-    Returns:
-        str or None: The message of the error if code of this package raised it, in this process
-        or in one that loads data. A RuntimeError counts only from ``mmseg_ext.engine``: elsewhere
-        it comes out of torch's operators.
+    It is the message of the error if code of this package raised it, in this process or in one that
+    loads data. A RuntimeError counts only from ``mmseg_ext.engine``: elsewhere it comes out of
+    torch's operators.
     """
     path = traceback.extract_tb(error.__traceback__)[-1].filename
     sentence = str(error)

@@ -9,16 +9,16 @@ class AverageRunningStatisticsHook(Hook):
     """Give all processes the same running statistics: their mean, after each training step.
 
     Each process normalises with the mean and variance of its own images. Without this hook it also
-    gathers running statistics of its own, so that every process validates another network, and a
-    checkpoint holds the one of the first process. After every step, and not only before a
-    validation: checkpoints, moving averages of the weights and an interrupted run find the same
-    statistics, and the means are sent beside gradients of a hundred times their size.
+    gathers running statistics of its own: every process then validates another network, and a
+    checkpoint holds the network of the first process. The mean is taken after every step, not only
+    before a validation, so that checkpoints, moving averages of the weights and an interrupted run
+    find the same statistics. The gradients, which are sent too, have a hundred times their size.
 
     Note:
-        The running mean is that of all images, as with synchronised batch norm. The running
-        variance is the mean of the processes' variances; how far the means of the processes lie
-        apart is left out, as in mmengine's ``SyncBuffersHook``. A layer in evaluation mode, whose
-        statistics are equal already, is left alone.
+        The running mean is the mean of all images, as with synchronised batch norm. The running
+        variance is the mean of the processes' variances; it leaves out how far the means of the
+        processes lie apart, as in mmengine's ``SyncBuffersHook``. A layer in evaluation mode is
+        left alone: its statistics are equal already.
     """
 
     # before EMAHook (NORMAL) and CheckpointHook (VERY_LOW)

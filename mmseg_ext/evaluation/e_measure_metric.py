@@ -32,7 +32,7 @@ class EMeasureMetric(LabelMapMetric):
         minus the share of those pixels: a small false alarm would raise the mean.
 
         A class that counts in no image is left out of the mean. The background is a class like
-        others, as in Table 2: its means are higher than those of the 20 classes that it lists.
+        others, as in Table 2: its means are higher than the means of the 20 classes that it lists.
         Ignored pixels are in neither map, nor among the pixels of the image. The published code
         divides by the number of pixels less one, so a perfect map of N pixels scores N / (N - 1),
         in an image of usual size 100.00 per cent; an image of fewer than two counted pixels
@@ -69,21 +69,11 @@ class EMeasureMetric(LabelMapMetric):
                   num_classes: int,
                   ignore_index: int = 255,
                   count_false_alarms: bool = False) -> Tensor:
-        """Measure each class in one image.
+        """Measure each class in one image, two label maps (H, W): (C,) float64 on the CPU, 0 to N /
+        (N - 1).
 
-        Args:
-            pred (Tensor): Predicted classes, (H, W), integers.
-            label (Tensor): True classes, (H, W), integers.
-            num_classes (int): C.
-            ignore_index (int): Label of the pixels that do not count.
-            count_false_alarms (bool): Whether a class counts that is predicted and not true.
-
-        Returns:
-            Tensor: (C,) float64 on the CPU, 0 to 1 (up to N / (N - 1), see above); NaN for a class
-            for which the image does not count.
-
-        Raises:
-            ValueError: If the sizes differ, or a value is no class.
+        NaN stands for a class for which the image does not count. Raises a ValueError if the sizes
+        differ or a valid value is no class.
         """
         confusion = confusion_matrix(pred, label, num_classes, ignore_index)
         taken, true = confusion.sum(dim=0), confusion.sum(dim=1)
@@ -92,13 +82,9 @@ class EMeasureMetric(LabelMapMetric):
         return scores.masked_fill(~counted, float('nan'))
 
     def compute_metrics(self, results: List[Tensor]) -> Dict[str, float]:
-        """Average the measures and print the table.
+        """Average what :meth:`calculate` gave of each image, and print the table.
 
-        Args:
-            results (list[Tensor]): What :meth:`calculate` gave of each image.
-
-        Returns:
-            dict[str, float]: ``mE`` in per cent, NaN if no image counts for any class.
+        ``mE`` is in per cent, NaN if no image counts for any class.
         """
         scores = torch.stack(results)
         of_class = scores.nanmean(dim=0)

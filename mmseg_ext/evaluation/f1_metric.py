@@ -14,7 +14,7 @@ from .label_map_metric import LabelMapMetric
 class F1Metric(LabelMapMetric):
     """F1 of every class, its mean, and F1 of groups of classes taken as one.
 
-    The second measure of SEMEDA's Tables 2 and 3, and that of the parts of a face in its Table 6.
+    The second measure of SEMEDA's Tables 2 and 3, and the measure of its Table 6 (parts of a face).
     From the pixels of the whole data set, F1 = 2 hits / (predicted + true pixels). In a group a
     pixel is a hit if its label and its prediction are both of the group: a left brow taken for a
     right one is a brow.
@@ -62,21 +62,11 @@ class F1Metric(LabelMapMetric):
                   num_classes: int,
                   groups: Optional[Mapping[str, Sequence[int]]] = None,
                   ignore_index: int = 255) -> Tensor:
-        """Count the pixels of an image by class and by group.
+        """Count the pixels of an image, two label maps (H, W), by class and by group.
 
-        Args:
-            pred (Tensor): Predicted classes, (H, W), integers.
-            label (Tensor): True classes, (H, W), integers.
-            num_classes (int): C.
-            groups (dict[str, Sequence[int]], optional): Name to labels of the G groups.
-            ignore_index (int): Label of the pixels that do not count.
-
-        Returns:
-            Tensor: (3, C + G) int64 on the CPU, classes first: of each the pixels that are it and
-            were taken for it, that were taken for it, and that are it.
-
-        Raises:
-            ValueError: If the sizes differ, or a value is no class.
+        Returns (3, C + G) int64 on the CPU, classes first: of each the pixels that are it and were
+        taken for it, that were taken for it, and that are it. Raises a ValueError if the sizes
+        differ, or a valid value or a label of a group is no class.
         """
         member = _members(groups or {}, num_classes)
         confusion = confusion_matrix(pred, label, num_classes, ignore_index)
@@ -84,14 +74,9 @@ class F1Metric(LabelMapMetric):
         return torch.stack([hits, member @ confusion.sum(dim=0), member @ confusion.sum(dim=1)])
 
     def compute_metrics(self, results: List[Tensor]) -> Dict[str, float]:
-        """Turn counts into F1 and print the tables.
+        """Turn what :meth:`calculate` gave of each image into F1, and print the tables.
 
-        Args:
-            results (list[Tensor]): What :meth:`calculate` gave of each image.
-
-        Returns:
-            dict[str, float]: ``mF1`` and ``F1_{name}`` of each group in per cent, NaN where there
-            are no pixels.
+        ``mF1`` and ``F1_{name}`` of each group are in per cent, NaN where there are no pixels.
         """
         hits, taken, true = torch.stack(results).sum(dim=0).double()
         values = 2 * hits / (taken + true)

@@ -21,31 +21,13 @@ class LabelMapMetric(BaseMetric):
 
     @abstractmethod
     def measure(self, pred: Tensor, label: Tensor, num_classes: int) -> Tensor:
-        """Measure one image.
+        """Measure one image, two label maps (H, W), for ``compute_metrics``; on the CPU.
 
-        Args:
-            pred (Tensor): Predicted classes, (H, W), integers.
-            label (Tensor): True classes, (H, W), integers.
-            num_classes (int): C.
-
-        Returns:
-            Tensor: An entry of ``compute_metrics``, on the CPU.
-
-        Raises:
-            ValueError: If the sizes differ, or a value is no class.
+        Raises a ValueError if the sizes differ, or a valid value is no class.
         """
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Measure a batch.
-
-        Args:
-            data_batch (dict): Unused; part of mmengine's interface.
-            data_samples (Sequence[dict]): Predictions with ``pred_sem_seg`` and ``gt_sem_seg``,
-                (1, H, W) each.
-
-        Raises:
-            ValueError: If prediction and label map differ in size, or hold a value that is no
-                class.
+        """Measure a batch of predictions with ``pred_sem_seg`` and ``gt_sem_seg``, (1, H, W) each.
         """
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:

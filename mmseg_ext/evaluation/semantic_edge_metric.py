@@ -30,10 +30,7 @@ class SemanticEdgeMetric(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count a batch.
 
-        Args:
-            data_batch (dict): Unused; part of mmengine's interface.
-            data_samples (Sequence[dict]): Predictions with ``pred_sem_seg``, not 0 at edges, and
-                ``gt_sem_seg``, labels, both (1, H, W).
+        ``pred_sem_seg`` is not 0 at edges, ``gt_sem_seg`` holds labels, both (1, H, W).
         """
         for sample in data_samples:
             self.results.append(self.calculate(
@@ -42,29 +39,16 @@ class SemanticEdgeMetric(BaseMetric):
 
     @staticmethod
     def calculate(pred: Tensor, label: Tensor, ignore_index: int) -> Tensor:
-        """Count the edges of maps.
-
-        Args:
-            pred (Tensor): Bool, (N, H, W).
-            label (Tensor): Integer labels, (N, H, W).
-            ignore_index (int): Label of the pixels that do not count.
-
-        Returns:
-            Tensor: Edges found rightly, edges found, true edges: (3,) int64 on the CPU.
+        """Count the edges of maps, bool and labels (N, H, W): edges found rightly, edges found,
+        true edges, (3,) int64 on the CPU.
         """
         pred = pred & (label != ignore_index)
         edges = semantic_edges(label, ignore_index)
         return torch.stack([(pred & edges).sum(), pred.sum(), edges.sum()]).cpu()
 
     def compute_metrics(self, results: List[Tensor]) -> Dict[str, float]:
-        """Turn counts into metrics.
-
-        Args:
-            results (list[Tensor]): What :meth:`calculate` gives, for each image.
-
-        Returns:
-            dict[str, float]: ``precision``, ``recall`` and ``F``, in per cent; NaN where there is
-            nothing to divide by.
+        """Sum what :meth:`calculate` gave of each image: ``precision``, ``recall`` and ``F`` in per
+        cent, NaN where there is nothing to divide by.
         """
         hits, found, true = torch.stack(results).sum(dim=0).double()
         values = dict(precision=hits / found, recall=hits / true, F=2 * hits / (found + true))

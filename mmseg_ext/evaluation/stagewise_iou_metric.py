@@ -31,15 +31,8 @@ class StagewiseIoUMetric(IoUMetric):
     """
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count a batch.
-
-        Args:
-            data_batch (dict): Unused; part of mmengine's interface.
-            data_samples (Sequence[dict]): Predictions with ``stage_sem_seg`` (K, H, W) and
-                ``gt_sem_seg`` (1, H, W).
-
-        Raises:
-            ValueError: If a prediction carries no stages.
+        """Count a batch of predictions with ``stage_sem_seg`` (K, H, W) and ``gt_sem_seg`` (1, H,
+        W).
         """
         if self.format_only or self.output_dir is not None:
             # Writing pictures of the finest stage is the parent's work; its counts are not used.
@@ -53,8 +46,8 @@ class StagewiseIoUMetric(IoUMetric):
             if 'stage_sem_seg' not in sample:
                 raise ValueError(
                     'StagewiseIoUMetric found no stages in the prediction: set '
-                    "model.type='StagewiseEncoderDecoder', or use IoUMetric where there are none "
-                    '(other heads, --tta).')
+                    "model.type='StagewiseEncoderDecoder', or use IoUMetric (with other heads, and "
+                    'with --tta).')
             label = sample['gt_sem_seg']['data'].squeeze(0)
             self.results.append(
                 torch.stack([
@@ -64,20 +57,10 @@ class StagewiseIoUMetric(IoUMetric):
 
     @staticmethod
     def calculate(pred: Tensor, label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-        """Count the pixels of each class.
+        """Count the pixels of each class in two label maps (H, W).
 
-        Args:
-            pred (Tensor): Predicted classes, (H, W).
-            label (Tensor): True classes, (H, W).
-            num_classes (int): C.
-            ignore_index (int): Label of the pixels that do not count.
-
-        Returns:
-            Tensor: Intersection, union, predicted and true pixels of each class, (4, C) int64 on
-            the CPU.
-
-        Raises:
-            ValueError: If the sizes differ, or a value is no class.
+        Returns intersection, union, predicted and true pixels, (4, C) int64 on the CPU. Raises a
+        ValueError if the sizes differ or a valid value is no class.
         """
         pred, label = valid_pixels(pred, label, num_classes, ignore_index)
         intersect, predicted, true = (
@@ -86,14 +69,10 @@ class StagewiseIoUMetric(IoUMetric):
         return torch.stack([intersect, predicted + true - intersect, predicted, true]).cpu()
 
     def compute_metrics(self, results: List[Tensor]) -> Dict[str, float]:
-        """Turn counts into metrics and print the tables.
+        """Sum the counts of the images, (K, 4, C) each, and print the tables.
 
-        Args:
-            results (list[Tensor]): For each image what :meth:`calculate` counts, (K, 4, C).
-
-        Returns:
-            dict[str, float]: ``aAcc``, ``mIoU``, ``mAcc`` of the finest stage and ``mIoU_s{k}``,
-            in per cent.
+        ``aAcc``, ``mIoU``, ``mAcc`` are those of the finest stage, ``mIoU_s{k}`` that of stage k,
+        all in per cent.
         """
         if self.format_only:
             return super().compute_metrics(results)

@@ -8,7 +8,7 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
-from .confusion import check_label_maps, per_cent
+from .confusion import check_classes, check_same_size, per_cent
 from .label_map_metric import LabelMapMetric
 
 NEIGHBOURS = np.ones((3, 3), dtype=np.uint8)
@@ -85,52 +85,37 @@ class TrimapMetric(LabelMapMetric):
                   num_classes: int,
                   ignore_index: int = 255,
                   boundary_to_ignored: bool = False) -> Tensor:
-        """Count the pixels of an image by ring, what they are and what they were taken for.
+        """Count the pixels of an image, two label maps (H, W), by ring: what they are and what they
+        were taken for.
 
         Ring 0 holds the pixels with distance <= widths[0] to the nearest boundary pixel, ring k
-        those with widths[k-1] < distance <= widths[k], the last one those beyond all widths: rings
-        0..k together are the band of widths[k].
+        those with widths[k-1] < distance <= widths[k], the last one those beyond all W widths:
+        rings 0..k together are the band of widths[k].
 
-        Args:
-            pred (Tensor): Predicted classes, (H, W), integers.
-            label (Tensor): True classes, (H, W), integers.
-            widths (Sequence[int]): W rising widths in pixels, 0 or more.
-            num_classes (int): C.
-            ignore_index (int): Label of the pixels that do not count.
-            boundary_to_ignored (bool): Whether a pixel beside an ignored one is a boundary pixel.
-
-        Returns:
-            Tensor: (W + 1, 3, C) int64 on the CPU: in each ring and for each class the pixels
-            that are it and were taken for it, that were taken for it, and that are it.
-
-        Raises:
-            ValueError: If the sizes differ, or a value is no class.
+        Returns (W + 1, 3, C) int64 on the CPU: in each ring and for each class the pixels that are
+        it and were taken for it, that were taken for it, and that are it. Raises a ValueError if
+        the sizes differ or a valid value is no class.
         """
-        check_label_maps(pred, label, num_classes, ignore_index)
+        check_same_size(pred, label)
         valid = (label != ignore_index).cpu().numpy()
-        # 16 bits, as OpenCV takes no more
-        pred, label = (np.where(valid, x.cpu().numpy(), 0).astype(np.uint16)
-                       for x in (pred, label))
+        pred, label = (np.where(valid, x.cpu().numpy(), 0) for x in (pred, label))
+        check_classes(pred, label, num_classes, ignore_index)
+        pred, label = pred.astype(np.uint16), label.astype(np.uint16)  # OpenCV takes no more bits
         boundary = _boundary(label, valid, boundary_to_ignored)
         # exact: the transforms with a mask of 3 or 5 are wrong by up to a few per cent
         distance = cv2.distanceTransform(
             (~boundary).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         ring = np.searchsorted(np.asarray(widths, dtype=distance.dtype), distance)
-        cells = (ring * num_classes + label) * num_classes + pred
+        entries = (ring * num_classes + label) * num_classes + pred
         num_rings = len(widths) + 1
-        confusion = np.bincount(cells[valid], minlength=num_rings * num_classes**2)
+        confusion = np.bincount(entries[valid], minlength=num_rings * num_classes**2)
         confusion = torch.from_numpy(confusion).view(num_rings, num_classes, num_classes)
         return torch.stack(
             [confusion.diagonal(dim1=1, dim2=2), confusion.sum(dim=1), confusion.sum(dim=2)], dim=1)
 
     def compute_metrics(self, results: List[Tensor]) -> Dict[str, float]:
-        """Turn counts into metrics and print the table.
-
-        Args:
-            results (list[Tensor]): What :meth:`calculate` gave of each image.
-
-        Returns:
-            dict[str, float]: The metrics named in the description of the class, in per cent.
+        """Sum the rings of the images and print the table; the metrics are named in the description
+        of the class, in per cent.
         """
         rings = torch.stack(results).sum(dim=0)
         bands = rings.cumsum(dim=0)

@@ -6,8 +6,8 @@ from .hard_pixel_mask import hard_pixel_mask
 from .hierarchical_regions import hierarchical_regions
 from .library import extension_loaded
 from .region_geometry import label_counts, region_geometry, region_grid_masks
-from .region_set import RegionSet
-from .region_to_pixel import region_to_pixel, transpose_index
+from .region_set import RegionSet, transpose_index
+from .region_to_pixel import region_to_pixel
 from .semantic_edge_distance import semantic_edge_distance
 from .semantic_edge_features import semantic_edge_features
 from .semantic_edges import semantic_edges

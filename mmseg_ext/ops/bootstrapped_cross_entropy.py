@@ -190,21 +190,10 @@ def reference(logits: Tensor, labels: Tensor, class_weight: Optional[Tensor],
 
 def cross_entropy(logits: Tensor, labels: Tensor, class_weight: Optional[Tensor],
                   ignore_index: int, reduction: str) -> Tensor:
-    """PyTorch's cross entropy of pixels, in float32 at least, with a sentence for a wrong label.
+    """PyTorch's cross entropy in float32 at least, with a sentence for a wrong label or class
+    weight.
 
-    Args:
-        logits (Tensor): (N, C, H, W).
-        labels (Tensor): Integers, (N, H, W).
-        class_weight (Tensor, optional): (C,).
-        ignore_index (int): Label of the pixels that do not count.
-        reduction (str): ``'none'`` or ``'sum'``.
-
-    Returns:
-        Tensor: (N, H, W) or a scalar; float32 for half precision.
-
-    Raises:
-        ValueError: If there is not one weight for each class or, on a CPU, a label is neither a
-            class nor ``ignore_index`` (a GPU asserts).
+    Logits (N, C, H, W) and labels (N, H, W) -> (N, H, W) with ``reduction='none'``, or a sum.
     """
     logits = logits.to(accumulation_dtype(logits))
     if class_weight is not None:

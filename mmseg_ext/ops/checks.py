@@ -11,14 +11,7 @@ MOST, MOST_SIZE = (1 << 63) - 1, 1 << 31
 
 
 def check_tensors(**tensors: Any) -> None:
-    """Refuse what is not a tensor.
-
-    Args:
-        **tensors: The arguments by name.
-
-    Raises:
-        ValueError: If one is not.
-    """
+    """Raise a ValueError unless all arguments, given by name, are tensors."""
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise ValueError(f'{name} must be a tensor, got {type(tensor).__name__}.')
@@ -31,32 +24,15 @@ def is_integer(tensor: Tensor) -> bool:
 
 
 def check_whole(name: str, value: Any, least: int = -MOST - 1, most: int = MOST) -> None:
-    """Refuse what is not a whole number in a range.
-
-    Args:
-        name (str): Of the argument.
-        value (Any): The argument.
-        least (int): The least that is allowed. Defaults to the least number of 64 bits.
-        most (int): The largest. Defaults to that of 64 bits.
-
-    Raises:
-        ValueError: If it is not.
-    """
+    """Raise a ValueError unless a value is a whole number from `least` to `most`."""
     if not isinstance(value, Integral) or not least <= value <= most:
         raise ValueError(f'{name} must be a whole number from {least} to {most}, got {value!r}.')
 
 
 def check_ignore_index(ignore_index: float) -> int:
-    """Give the ignored label as an integer, which is what the kernels take.
+    """Give the ignored label as an integer, which the kernels take; 255.0 is one.
 
-    Args:
-        ignore_index (float): The argument. 255.0 is a whole number.
-
-    Returns:
-        int: The label.
-
-    Raises:
-        ValueError: If it is not a whole number of 64 bits.
+    Raise a ValueError for what is no whole number of 64 bits.
     """
     if isinstance(ignore_index, float) and ignore_index.is_integer():
         ignore_index = int(ignore_index)
@@ -69,15 +45,9 @@ def check_ignore_index(ignore_index: float) -> int:
 def check_logits_and_labels(logits: Tensor,
                             labels: Tensor,
                             names: Tuple[str, str] = ('logits', 'labels')) -> None:
-    """Refuse what is not a map of logits and one of labels that fit each other.
+    """Raise a ValueError unless these are floats (N, C, H, W) and integers (N, H, W).
 
-    Args:
-        logits (Tensor): (N, C, H, W), floating-point.
-        labels (Tensor): (N, H, W), integers.
-        names (tuple[str, str]): What the caller calls them.
-
-    Raises:
-        ValueError: If so.
+    `names` are what the caller calls them.
     """
     check_tensors(**dict(zip(names, (logits, labels))))
     if logits.ndim != 4 or labels.shape != (logits.size(0), *logits.shape[2:]):
@@ -90,59 +60,28 @@ def check_logits_and_labels(logits: Tensor,
 
 
 def check_labels(labels: Tensor, valid: Tensor, classes: int, ignore_index: int) -> None:
-    """Refuse labels that are no class, on a CPU: on a GPU the answer would be waited for.
+    """Raise a ValueError if a valid label is not one of the classes, 0 to C - 1.
 
-    Args:
-        labels (Tensor): Integers of any shape.
-        valid (Tensor): Bool, same shape: those that are not ignored.
-        classes (int): C.
-        ignore_index (int): Label of the others, for the sentence.
-
-    Raises:
-        ValueError: If a valid label is not from 0 to C - 1.
+    On a CPU only: on a GPU the answer would be waited for.
     """
     if labels.device.type == 'cpu' and not is_compiling():
         wrong = valid & ((labels < 0) | (labels >= classes))
         if wrong.any():
-            refuse_label(labels[wrong][0], classes, ignore_index)
-
-
-def refuse_label(label: float, classes: int, ignore_index: int) -> None:
-    """Say that a label is no class (``csrc`` says the same).
-
-    Raises:
-        ValueError: Always.
-    """
-    raise ValueError(
-        f'labels hold {int(label)}, which is neither one of the {classes} classes, 0 to '
-        f'{classes - 1}, nor ignore_index, {ignore_index}.')
+            # csrc says the same
+            raise ValueError(
+                f'labels hold {int(labels[wrong][0])}, which is neither one of the {classes} '
+                f'classes, 0 to {classes - 1}, nor ignore_index, {ignore_index}.')
 
 
 def check_class_weight(class_weight: Tensor, classes: int) -> None:
-    """Refuse class weights that are not one number for each class.
-
-    Args:
-        class_weight (Tensor): (C,).
-        classes (int): C.
-
-    Raises:
-        ValueError: If the shape is another one.
-    """
+    """Raise a ValueError unless the weights are (C,)."""
     if class_weight.shape != (classes, ):
         raise ValueError(f'class_weight must have one number for each of the {classes} classes, '
                          f'got shape {tuple(class_weight.shape)}.')
 
 
 def check_size(name: str, size: Any) -> None:
-    """Refuse what is not a height and a width.
-
-    Args:
-        name (str): Of the argument.
-        size (Any): The argument.
-
-    Raises:
-        ValueError: If it is not.
-    """
+    """Raise a ValueError unless a size is a height and a width, 1 to 2^31 each."""
     if not isinstance(size, Sequence) or len(size) != 2:
         raise ValueError(f'{name} must be a height and a width, got {size!r}.')
     for side in size:
@@ -150,15 +89,7 @@ def check_size(name: str, size: Any) -> None:
 
 
 def check_index_form(indptr: Tensor, indices: Tensor) -> None:
-    """Refuse what has not the shapes and types of a compressed sparse row index.
-
-    Args:
-        indptr (Tensor): (M + 1,).
-        indices (Tensor): (nnz,).
-
-    Raises:
-        ValueError: If so.
-    """
+    """Raise a ValueError unless indptr (M + 1,) and indices (nnz,) are integers of these shapes."""
     check_tensors(indptr=indptr, indices=indices)
     if indptr.ndim != 1 or indices.ndim != 1 or indptr.numel() == 0:
         raise ValueError('indptr must be (M + 1,) and indices (nnz,), got '
@@ -169,15 +100,9 @@ def check_index_form(indptr: Tensor, indices: Tensor) -> None:
 
 
 def check_indptr(indptr: Tensor, indices: Tensor) -> None:
-    """Refuse what is not a compressed sparse row index.
+    """Raise a ValueError unless indptr rises from 0 to nnz, as a compressed sparse row index does.
 
-    Args:
-        indptr (Tensor): (M + 1,), rising from 0 to nnz.
-        indices (Tensor): (nnz,).
-
-    Raises:
-        ValueError: If a shape or a type is wrong or, on a CPU (the answer would have to be waited
-            for on a GPU), ``indptr`` does not rise from 0 to nnz.
+    Its values are looked at on a CPU only: on a GPU the answer would be waited for.
     """
     check_index_form(indptr, indices)
     if indptr.device.type != 'cpu':
@@ -188,16 +113,9 @@ def check_indptr(indptr: Tensor, indices: Tensor) -> None:
 
 
 def check_index(indptr: Tensor, indices: Tensor, size: int, of: str = 'rows of the source') -> None:
-    """Refuse a compressed sparse row index that leads out of what it is for.
+    """Raise a ValueError unless this is a compressed sparse row index of `size` things.
 
-    Args:
-        indptr (Tensor): (M + 1,), rising from 0 to nnz.
-        indices (Tensor): (nnz,), from 0 to ``size`` - 1.
-        size (int): How many there are.
-        of (str): What the indices are.
-
-    Raises:
-        ValueError: As ``check_indptr`` or, on a CPU, if an index is not below ``size``.
+    On a GPU only its form is checked. `of` says what the indices are.
     """
     check_indptr(indptr, indices)
     if indices.device.type == 'cpu' and len(indices) \

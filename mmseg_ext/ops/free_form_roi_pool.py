@@ -7,7 +7,6 @@ from torch import Tensor
 from . import library
 from .checks import check_tensors
 from .gather_max import gather_max
-from .region_geometry import expand_ranges
 
 
 def free_form_roi_pool(input: Tensor,
@@ -19,7 +18,7 @@ def free_form_roi_pool(input: Tensor,
                        bins: str = 'mmcv',
                        *,
                        implementation: Optional[str] = None) -> Tensor:
-    r"""Pool each region to a grid, from the cells of the map that lie in the region.
+    r"""Pool each region to a grid, from the positions of the map in the region.
 
     .. math:: S^R_{i, d, r} = \max_{j \mid \phi(j) = i,\, \delta_{j, r} = 1} S^C_{j, d}
 
@@ -27,38 +26,37 @@ def free_form_roi_pool(input: Tensor,
     <https://arxiv.org/abs/1607.07671>`_. The released code does something else, which
     ``mode='calvin'`` does: it pools the box and multiplies by a mask on the pooled grid.
 
-    Shapes: N images, D channels, K regions, map of h x w cells, grid of ph x pw bins.
+    Shapes: N images, D channels, K regions, map of h x w positions, grid of ph x pw bins.
 
     Args:
         input (Tensor): (N, D, h, w).
         rois (Tensor): (K, 5): index of the image and the box x1, y1, x2, y2 in pixels of the image,
             as for ``mmcv.ops.roi_pool``.
-        masks (Tensor, optional): Bool, (K, h, w): the cells of the map that lie in the region. With
-            ``mode='calvin'``: (K, ph, pw), on the grid of bins. None for the whole boxes, which
-            is RoI pooling as of Fast R-CNN.
+        masks (Tensor, optional): Bool, (K, h, w): the positions of the map that lie in the region.
+            With ``mode='calvin'``: (K, ph, pw), on the grid of bins. None for the whole boxes,
+            which is the RoI pooling of Fast R-CNN.
         output_size (int | Sequence[int]): ph and pw.
-        spatial_scale (float | Sequence[float]): Cells per pixel, one number or (y, x).
+        spatial_scale (float | Sequence[float]): Positions per pixel, one number or (y, x).
             Defaults to 1.0.
-        mode (str): ``'exact'`` (Eq. 6) or ``'calvin'`` (the released code; the gradient is that of
-            the product, so masked, where the released code lets it through). Defaults to
-            ``'exact'``.
+        mode (str): ``'exact'`` (Eq. 6) or ``'calvin'`` (the released code; the gradient is masked
+            too, where the released code lets it through). Defaults to ``'exact'``.
         bins (str): ``'mmcv'``: the box is [x1, x2 + 1) * scale, a bin is from the floor of its
             begin to the ceiling of its end, exclusive. ``'calvin'``: the box is [x1, x2] * scale
-            (the scale is then (h - 1) / (H - 1)), a bin includes the cell at that ceiling, and
+            (the scale is then (h - 1) / (H - 1)), a bin includes the position at that ceiling, and
             a bin without a positive value is 0 and has no gradient. Defaults to ``'mmcv'``.
         implementation (str, optional): ``'cpp'``, ``'triton'`` or ``'reference'``; None for the
             fastest, which for whole boxes in float32 on CUDA is mmcv's kernel.
 
     Returns:
-        Tensor: (K, D, ph, pw), contiguous. A bin without a cell is 0.
+        Tensor: (K, D, ph, pw), contiguous. A bin without a position is 0.
 
     Raises:
         ValueError: If an argument is unknown or the shapes do not fit.
         RuntimeError: If ``implementation`` is asked for and is not there.
 
     Note:
-        The gradient of an element goes to one cell, the first in row-major order (column-major with
-        ``bins='calvin'``) that has the maximum.
+        The gradient of an element goes to one position, the first in row-major order (column-major
+        with ``bins='calvin'``) that has the maximum.
 
     Example:
         >>> map = torch.arange(16.).view(1, 1, 4, 4)
@@ -116,20 +114,12 @@ def _is_for_mmcv(input: Tensor, rois: Tensor, scale: Tuple[float, float], bins: 
     return False
 
 
-def bin_ranges(first: Tensor, last: Tensor, number: int, cells: int, scale: float,
+def bin_ranges(first: Tensor, last: Tensor, number: int, length: int, scale: float,
                bins: str) -> Tensor:
-    """Divide one side of boxes into bins.
+    """Divide one side of K boxes, from a first to a last pixel (K,), into `number` bins.
 
-    Args:
-        first (Tensor): First pixel of the side, (K,).
-        last (Tensor): Last pixel of the side, (K,).
-        number (int): P, bins of a side.
-        cells (int): Size of the map along this side.
-        scale (float): Cells per pixel.
-        bins (str): ``'mmcv'`` or ``'calvin'``, as in ``free_form_roi_pool``.
-
-    Returns:
-        Tensor: First cell of each bin and the first behind it, (2, K, P) int64.
+    The map has `length` positions along this side. Returns the first position of each bin and the
+    first position behind it, (2, K, P) int64.
     """
     # in float32, in the order of mmcv's kernel, so that roundings agree
     begin = first.float()[:, None] * scale
@@ -137,47 +127,35 @@ def bin_ranges(first: Tensor, last: Tensor, number: int, cells: int, scale: floa
     # by a tensor: a GPU multiplies by the reciprocal of a number, which rounds differently
     step = (end - begin) / begin.new_full((), number)
     i = torch.arange(number, dtype=torch.float32, device=first.device)
-    low = (i * step + begin).floor().nan_to_num().clamp(0, cells).long()
+    low = (i * step + begin).floor().nan_to_num().clamp(0, length).long()
     high = ((i + 1) * step + begin).ceil().nan_to_num()
     if bins == 'calvin':
         high = torch.where(end >= begin, high + 1, low)
     else:
         high = torch.where(end > begin, high, low)
-    return torch.stack([low, high.clamp(0, cells).long().maximum(low)])
+    return torch.stack([low, high.clamp(0, length).long().maximum(low)])
 
 
 def reference_bin_index(images: Tensor, rows: Tensor, columns: Tensor, masks: Optional[Tensor],
                         height: int, width: int, column_major: bool) -> Tuple[Tensor, Tensor]:
-    """List the cells of every bin that lie in its region.
+    """List the positions of every bin that lie in its region, as an index for ``gather_max``.
 
-    Bins may overlap (a cell is then listed for each) and be empty. The memory is in proportion to
-    the cells of all bins.
-
-    Args:
-        images (Tensor): Index of each region's image, (K,) int64.
-        rows (Tensor): First row of each bin and the first behind it, (2, K, ph) int64.
-        columns (Tensor): The same of the columns, (2, K, pw).
-        masks (Tensor, optional): The cells of each region, (K, h, w) bool; None for all.
-        height (int): h.
-        width (int): w.
-        column_major (bool): Order of the cells of a bin: column by column or row by row.
-
-    Returns:
-        tuple[Tensor, Tensor]: ``indptr`` (K * ph * pw + 1,) and ``indices``, both int64, for
-        ``gather_max``; the cell (y, x) of image n is n * h * w + y * w + x.
+    Bins may overlap (a position is then listed for each) and be empty. The memory is in proportion
+    to the positions of all bins. The position (y, x) of image n is n * h * w + y * w + x; with
+    `column_major` those of a bin are listed column by column.
     """
     y, x = rows[0, :, :, None], columns[0, :, None, :]  # (K, ph, 1) and (K, 1, pw)
     length_y, length_x = rows[1, :, :, None] - y, columns[1, :, None, :] - x
     sizes = (length_y * length_x).flatten()
     shape = (len(images), rows.size(2), columns.size(2))
     bin = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
-    place = expand_ranges(torch.zeros_like(sizes), sizes)
+    entry = torch.arange(len(bin), device=sizes.device) - (sizes.cumsum(0) - sizes)[bin]
     if column_major:
         inner = length_y.expand(shape).flatten()[bin]
-        dx, dy = place // inner, place % inner
+        dx, dy = entry // inner, entry % inner
     else:
         inner = length_x.expand(shape).flatten()[bin]
-        dy, dx = place // inner, place % inner
+        dy, dx = entry // inner, entry % inner
     y, x = y.expand(shape).flatten()[bin] + dy, x.expand(shape).flatten()[bin] + dx
     region = bin // (shape[1] * shape[2])
     indices = (images[region] * height + y) * width + x

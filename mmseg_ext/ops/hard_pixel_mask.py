@@ -60,10 +60,9 @@ def hard_pixel_mask(difficulty: Tensor,
 
 
 def check_min_kept(min_kept: Optional[float]) -> Optional[int]:
-    """Give a number of pixels as an integer, which is what the kernels take.
+    """Give a number of pixels as an integer, which the kernels take; 3.0 is one.
 
-    Raises:
-        ValueError: If it is not a whole number of at least 1. 3.0 is one.
+    Raise a ValueError unless it is a whole number of at least 1, or None.
     """
     if min_kept is None:
         return None
@@ -85,15 +84,7 @@ def keep_hard(difficulty: Tensor, valid: Tensor, over: Optional[Tensor], min_kep
               per_image: bool) -> Tensor:
     """Keep the pixels over the threshold, or the ``min_kept`` hardest where these are more.
 
-    Args:
-        difficulty (Tensor): (N, ...).
-        valid (Tensor): Bool, same shape.
-        over (Tensor, optional): The valid pixels over the threshold. None: there is no threshold.
-        min_kept (int, optional): As in ``hard_pixel_mask``.
-        per_image (bool): As in ``hard_pixel_mask``.
-
-    Returns:
-        Tensor: Bool, same shape.
+    All are (N, ...); `over` is None where there is no threshold.
     """
     if min_kept is None or difficulty.numel() == 0:
         return valid if over is None else over

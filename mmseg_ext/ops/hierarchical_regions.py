@@ -3,27 +3,27 @@
 Shapes: H x W pixels in K channels, S cells (superpixels), E pairs of neighbouring cells, R regions.
 """
 import heapq
-from itertools import chain
 from numbers import Real
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 
 from . import library
+from .cell_histograms import (
+    COLOUR_BINS,
+    NUM_COLOURS,
+    ORIENTATIONS,
+    TEXTURE_BINS,
+    reference_histograms,
+    texture_filters,
+)
+from .pixel_runs import find_runs
+from .region_tree import RegionTree, pool_hierarchies
 
 COLOUR_SPACES = ('rgb', 'hsv', 'lab')
 #: What the two hierarchies over the same cells add up; size and fill are in both.
 SIMILARITY_SETS = (('colour', 'texture'), ('texture', ))
-
-NUM_COLOURS = 25
-#: Bin of each value of a channel. As in the released code the outer two are half as wide.
-COLOUR_BINS = np.rint(np.arange(256) * (NUM_COLOURS - 1) / 255).astype(np.int32)
-ORIENTATIONS, TEXTURE_BINS = 8, 10
-TEXTURE_SIGMA, TEXTURE_RADIUS = 1.0, 4
-#: What 1 is in the weights of the texture filters. They are whole numbers, as are the histograms
-#: and what is compared of them, so every machine and implementation merges the same cells.
-ONE = 1 << 12
 
 #: More pixels than an image may have; a filter beyond the second takes minutes and gigabytes.
 MOST, MOST_SIGMA = 1e9, 1e3
@@ -39,51 +39,6 @@ MERGES = library.Op(
     '-> Tensor',
     lambda histograms, sizes, boxes, pairs, num_pixels: pairs.new_empty(
         (sizes.size(0) - 1, 2)))
-
-
-class RegionTree(NamedTuple):
-    """Regions of an image, each of them some of its cells, and how they came about.
-
-    The regions are in the order of their size, so that a region comes before all that contain it;
-    the last is the whole image. After ``cells`` was flipped, cropped or resized (nearest), the same
-    index gives the regions of the new image, where some may have no pixels left.
-
-    Attributes:
-        cells (np.ndarray): (H, W) int32, the cell that each pixel belongs to, 0 to S - 1.
-        indptr (np.ndarray): (R + 1,) int64. Region r consists of the cells
-            ``indices[indptr[r]:indptr[r + 1]]``.
-        indices (np.ndarray): (nnz,) int64, cells; ascending within a region.
-        parents (np.ndarray): (R, 2) int64. For each hierarchy (0 with colour, 1 without) the region
-            that this one and a neighbour were merged into; -1 for the whole image, and where the
-            region is of the other hierarchy only.
-    """
-    cells: np.ndarray
-    indptr: np.ndarray
-    indices: np.ndarray
-    parents: np.ndarray
-
-    def members(self, region: int) -> np.ndarray:
-        """Cells of a region, ascending."""
-        return self.indices[self.indptr[region]:self.indptr[region + 1]]
-
-    def mask(self, region: int) -> np.ndarray:
-        """Pixels of a region: (H, W) bool."""
-        return np.isin(self.cells, self.members(region))
-
-    def areas(self) -> np.ndarray:
-        """Pixels in each region: (R,) int64."""
-        sizes = _sizes(self.cells, self.indices.max() + 1)
-        return np.add.reduceat(sizes[self.indices], self.indptr[:-1])
-
-    def boxes(self) -> np.ndarray:
-        """Bounding boxes: (R, 4) int64, x1, y1, x2, y2 of the outermost pixels.
-
-        Both corners are inside, as in RoI pooling. A region without pixels has x2 < x1.
-        """
-        boxes = _boxes(self.cells, self.indices.max() + 1)[self.indices]
-        starts = self.indptr[:-1]
-        return np.concatenate([np.minimum.reduceat(boxes[:, :2], starts),
-                               np.maximum.reduceat(boxes[:, 2:], starts)], axis=1)
 
 
 def hierarchical_regions(image: np.ndarray,
@@ -167,15 +122,7 @@ def hierarchical_regions(image: np.ndarray,
 
 
 def convert_colours(image: np.ndarray, colour_space: str) -> np.ndarray:
-    """Convert RGB to the colour space that superpixels, colour and texture are computed in.
-
-    Args:
-        image (np.ndarray): (H, W, 3) uint8, RGB.
-        colour_space (str): As in ``hierarchical_regions``.
-
-    Returns:
-        np.ndarray: (H, W, 3) uint8.
-    """
+    """Convert RGB (H, W, 3) uint8 to the colour space of superpixels, colour and texture, uint8."""
     if colour_space == 'rgb':
         return image
     colour = _skimage().color
@@ -208,22 +155,19 @@ def group_cells(image: np.ndarray,
     histograms_of, merge = _implementation(
         HISTOGRAMS.choose(implementation, torch.device('cpu')))
     num_cells = int(cells.max()) + 1
-    sizes, boxes = _sizes(cells, num_cells), _boxes(cells, num_cells)
+    runs = find_runs(cells)
+    cell_of_run = runs.pick(cells)
+    sizes, boxes = runs.areas(cell_of_run, num_cells), runs.bounds(cell_of_run, num_cells)
     pairs = neighbouring_cells(cells)
     histograms = histograms_of(image, cells, num_cells)
     merges = [merge([histograms[name] for name in names], sizes, boxes, pairs, cells.size)
               for names in SIMILARITY_SETS]
-    return _pool(cells, sizes, merges, min_size)
+    return pool_hierarchies(cells, sizes, merges, min_size)
 
 
 def neighbouring_cells(cells: np.ndarray) -> np.ndarray:
-    """Find the cells that share an edge of a pixel.
-
-    Args:
-        cells (np.ndarray): (H, W).
-
-    Returns:
-        np.ndarray: (E, 2) int64, sorted, each pair once with the lower cell first.
+    """Find the cells of a map (H, W) that share an edge of a pixel: (E, 2) int64, sorted, each pair
+    once with the lower cell first.
     """
     num_cells = cells.max() + 1
     first = np.concatenate([cells[:, :-1].ravel(), cells[:-1].ravel()]).astype(np.int64)
@@ -235,65 +179,13 @@ def neighbouring_cells(cells: np.ndarray) -> np.ndarray:
     return np.stack(np.divmod(pairs, num_cells), axis=1)
 
 
-def reference_histograms(image: np.ndarray, cells: np.ndarray,
-                         num_cells: int) -> Dict[str, np.ndarray]:
-    """Count colours and oriented derivatives in each cell.
-
-    Args:
-        image (np.ndarray): (H, W, K) uint8.
-        cells (np.ndarray): (H, W) int32.
-        num_cells (int): S.
-
-    Returns:
-        dict[str, np.ndarray]: ``'colour'`` (S, K * 25) and ``'texture'`` (S, K * 8 * 10) int64,
-        counts. Every pixel counts once in the 25 or 10 bins of each channel and orientation.
-    """
-    smooth, derive, edges = texture_filters()
-    along_x = _correlate(_correlate(image, derive, axis=1), smooth, axis=0)
-    along_y = _correlate(_correlate(image, smooth, axis=1), derive, axis=0)
-    # The derivatives along the diagonals are these divided by the square root of 2. In 64 bits: at
-    # a corner of full contrast they are up to twice the steepest step, more than 2^31.
-    falling, rising = along_x.astype(np.int64) + along_y, along_x.astype(np.int64) - along_y
-    bins = [np.searchsorted(edges[kind], sign * response, side='right')
-            for kind, responses in enumerate([(along_x, along_y), (falling, rising)])
-            for response in responses for sign in (1, -1)]
-    return dict(
-        colour=_count(COLOUR_BINS[image], cells, num_cells, NUM_COLOURS),
-        texture=_count(np.stack(bins, axis=3), cells, num_cells, TEXTURE_BINS))
-
-
-def texture_filters() -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Make the filters of the texture, in whole numbers.
-
-    Returns:
-        tuple[np.ndarray]: The weights of a Gaussian (9,) and of its derivative (9,), and the lower
-        edges of bins 1 to 9 (2, 9), along the axes and, times the square root of 2, along the
-        diagonals; int32. The last bin is around the response to a step from 0 to 255.
-    """
-    x = np.arange(-TEXTURE_RADIUS, TEXTURE_RADIUS + 1)
-    smooth = np.exp(-x**2 / (2 * TEXTURE_SIGMA**2))
-    smooth /= smooth.sum()
-    derive = x / TEXTURE_SIGMA**2 * smooth
-    smooth, derive = np.rint(ONE * smooth), np.rint(ONE * derive)
-    steepest = 255 * derive[x > 0].sum() * smooth.sum()
-    edges = (np.arange(1, TEXTURE_BINS) - 0.5) / (TEXTURE_BINS - 1) * steepest
-    edges = np.rint(np.stack([edges, edges * np.sqrt(2)]))
-    return smooth.astype(np.int32), derive.astype(np.int32), edges.astype(np.int32)
-
-
 def reference_merges(histograms: Sequence[np.ndarray], sizes: np.ndarray, boxes: np.ndarray,
                      pairs: np.ndarray, num_pixels: int) -> np.ndarray:
     """Merge the most similar neighbours until one region is left.
 
-    Args:
-        histograms (Sequence[np.ndarray]): Counts (S, bins), each compared by its intersection.
-        sizes (np.ndarray): (S,) pixels.
-        boxes (np.ndarray): (S, 4) x1, y1, x2, y2, all inside.
-        pairs (np.ndarray): (E, 2) neighbours.
-        num_pixels (int): Area of the image.
-
-    Returns:
-        np.ndarray: (S - 1, 2) int64. Row i: which two, the lower first, became region S + i.
+    Histograms are counts (S, bins), each compared by its intersection; boxes are x1, y1, x2, y2,
+    all inside; pairs (E, 2) are neighbours. Row i of the result, (S - 1, 2) int64, says which two,
+    the lower first, became region S + i.
     """
     histograms = [list(np.asarray(histogram, np.int64)) for histogram in histograms]
     sizes, boxes = sizes.tolist(), boxes.tolist()
@@ -360,73 +252,6 @@ def _implementation(which: str) -> Tuple[Callable, Callable]:
             histograms, *map(torch.from_numpy, (sizes, boxes, pairs)), num_pixels).numpy()
 
     return histograms_of, merge
-
-
-def _pool(cells: np.ndarray, sizes: np.ndarray, merges: Sequence[np.ndarray],
-          min_size: int) -> RegionTree:
-    """Make one list of the regions of several hierarchies over the same cells."""
-    # what a region consists of -> its number in the order of discovery
-    numbers = {(cell, ): cell for cell in range(len(sizes))}
-    parents = [[-1] * len(merges) for _ in numbers]
-    for hierarchy, steps in enumerate(merges):
-        regions = list(numbers)[:len(sizes)]
-        for step in steps.tolist():
-            regions.append(tuple(sorted(regions[step[0]] + regions[step[1]])))
-            number = numbers.setdefault(regions[-1], len(numbers))
-            if number == len(parents):
-                parents.append([-1] * len(merges))
-            for child in step:
-                parents[numbers[regions[child]]][hierarchy] = number
-    members = list(numbers)
-    areas = np.array([sizes[list(region)].sum() for region in members])
-    order = np.argsort(areas, kind='stable')
-    # only smaller regions, which come first, are left out, so that no parent is missing
-    first = min(np.searchsorted(areas[order], min_size), len(order) - 1)
-    place = np.empty(len(order) + 1, np.int64)
-    place[order] = np.arange(len(order)) - first
-    place[-1] = -1  # of the parent -1
-    order = order[first:]
-    return RegionTree(
-        cells,
-        np.cumsum([0] + [len(members[i]) for i in order], dtype=np.int64),
-        np.fromiter(chain.from_iterable(members[i] for i in order), np.int64),
-        place[np.array(parents)[order]])
-
-
-def _sizes(cells: np.ndarray, num_cells: int) -> np.ndarray:
-    """Pixels in each cell: (S,) int64."""
-    return np.bincount(cells.ravel(), minlength=num_cells)
-
-
-def _boxes(cells: np.ndarray, num_cells: int) -> np.ndarray:
-    """Outermost pixels of each cell: (S, 4) int64, x1, y1, x2, y2."""
-    y, x = (index.ravel() for index in np.indices(cells.shape))
-    boxes = np.empty((num_cells, 4), np.int64)
-    boxes[:] = (*cells.shape[::-1], -1, -1)
-    for column, (extreme, position) in enumerate([(np.minimum, x), (np.minimum, y),
-                                                  (np.maximum, x), (np.maximum, y)]):
-        extreme.at(boxes[:, column], cells.ravel(), position)
-    return boxes
-
-
-def _correlate(values: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
-    """Correlate with 2 * radius + 1 weights along an axis; the border is repeated."""
-    length = values.shape[axis]
-    padding = [(0, 0)] * values.ndim
-    padding[axis] = (TEXTURE_RADIUS, TEXTURE_RADIUS)
-    padded = np.moveaxis(np.pad(values.astype(np.int32), padding, mode='edge'), axis, 0)
-    total = sum(weight * padded[i:i + length] for i, weight in enumerate(weights))
-    return np.moveaxis(total, 0, axis)
-
-
-def _count(bins: np.ndarray, cells: np.ndarray, num_cells: int, num_bins: int) -> np.ndarray:
-    """Histograms (S, columns * num_bins) of the bins (H, W, ...), whose columns are kept apart."""
-    columns = bins.reshape(cells.size, -1)
-    num_columns = columns.shape[1]
-    which = cells.reshape(-1, 1) * num_columns + np.arange(num_columns)
-    counts = np.bincount((which * num_bins + columns).ravel(),
-                         minlength=num_cells * num_columns * num_bins)
-    return counts.reshape(num_cells, num_columns * num_bins)
 
 
 def _skimage():

@@ -70,15 +70,15 @@ class Op:
         schema (str): Name, arguments and results, in the language of ``torch.library``.
         fake (Callable): Gives results of the right shape and type without computing them.
         reference (Callable, optional): Plain PyTorch, with its own autograd: what the kernels are
-            compared with, and what runs where there are none. Defaults to None, for an op that
-            is called by another's kernels alone.
+            compared with, and what runs where kernels are missing. Defaults to None, for an op
+            that only kernels of another op call.
         triton (str, optional): ``'module.function'`` in ``mmseg_ext.ops.triton``. Its module is
             imported by the first call.
         cpu (Callable, optional): The kernel for the CPU, where it is not C++ alone.
         cuda (Callable, optional): The kernel for CUDA, where it is not Triton.
-        backward (Callable, optional): Computes the gradient of the first argument from that of the
-            first result and what ``save`` gives: an ``Op``, or a function. The other results have
-            no gradient, nor have the other arguments. Defaults to None: there is none.
+        backward (Callable, optional): Computes the gradient of the first argument, given the
+            gradient of the first result and what ``save`` returns: an ``Op`` or a function. Other
+            results and other arguments have no gradient. Defaults to None: no argument has one.
         save (Callable, optional): What ``backward`` needs, from the arguments and the results of a
             call, two tuples. Defaults to the first argument, the first result, the other arguments.
     """

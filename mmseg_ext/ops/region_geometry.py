@@ -10,14 +10,18 @@ from .checks import (
     check_ignore_index,
     check_index,
     check_indptr,
+    check_labels,
     check_size,
     check_tensors,
     check_whole,
     is_integer,
 )
+from .pixel_runs import ranges
 from .region_set import RegionSet
 
 MASK_RULES = ('half', 'any')
+#: As in the kernel: more than an image of 8,000 x 8,000 pixels has if each is a cell.
+MOST_CELLS = 1 << 26
 
 
 def region_geometry(regions: RegionSet,
@@ -28,11 +32,11 @@ def region_geometry(regions: RegionSet,
                     implementation: Optional[str] = None) -> Tuple[Tensor, Tensor]:
     """Find the boxes of regions, and the positions of a feature map that lie in them.
 
-    Position (i, j) of the map stands for the pixels [i s, (i + 1) s) x [j s, (j + 1) s). Which of
-    the positions that a region touches lie in it, the paper leaves open (Eq. 6 of `Region-based
-    semantic segmentation with end-to-end training <https://arxiv.org/abs/1607.07671>`_). With
-    ``mask_rule='any'``, as in the released code, all of them do. With ``'half'`` these are the
-    positions of which it covers at least half of the pixels in the image; a region with no such
+    Position (i, j) of the map stands for the pixels [i s, (i + 1) s) x [j s, (j + 1) s). The paper
+    (Eq. 6 of `Region-based semantic segmentation with end-to-end training
+    <https://arxiv.org/abs/1607.07671>`_) leaves open which of the positions that a region touches
+    lie in it. With ``mask_rule='any'``, as in the released code, all of them do. With ``'half'``
+    those do of which it covers at least half of the pixels in the image; a region with no such
     position keeps those of which it covers the most pixels.
 
     Args:
@@ -47,8 +51,8 @@ def region_geometry(regions: RegionSet,
         int64, and masks (R, h, w) bool.
 
     Raises:
-        ValueError: If the map does not cover the image, a region has no pixel, the types are not
-            those of a ``RegionSet``, or ``mask_rule`` is unknown.
+        ValueError: If the map does not cover the image, a region has no pixel, ``regions`` is not
+            a ``RegionSet`` with the right types, or ``mask_rule`` is unknown.
         RuntimeError: If ``implementation`` is asked for and is not there.
     """
     check_regions(regions)
@@ -67,38 +71,31 @@ def region_geometry(regions: RegionSet,
 def reference(cells: Tensor, indptr: Tensor, indices: Tensor, height: int, width: int, stride: int,
               half: bool) -> Tuple[Tensor, Tensor]:
     """Plain PyTorch: what the kernel is compared with."""
-    number, places = len(indptr) - 1, height * width
-    num_cells = int(cells.max()) + 1 if cells.numel() else 0
-    if len(indices) and not 0 <= indices.min() <= indices.max() < num_cells:
+    regions = RegionSet(cells, indptr, indices)
+    number, positions = regions.num_regions, height * width
+    if regions.num_cells > MOST_CELLS:
+        raise ValueError(f'cells holds the number {regions.num_cells - 1}, but there may be '
+                         f'{MOST_CELLS} cells at most, from 0 on.')
+    empty = (indptr.diff() == 0).any() or (
+        len(indices) and not 0 <= indices.min() <= indices.max() < regions.num_cells)
+    boxes = None if empty else regions.boxes()
+    if empty or (boxes[:, 0] > boxes[:, 2]).any():
         raise ValueError('Every region must have a pixel.')
+
+    # how many pixels each cell has in each position of the map
     y, x = (cells >= 0).nonzero(as_tuple=True)
-    cell = cells[y, x].long()
-    region = torch.repeat_interleave(torch.arange(number), indptr.diff())
-
-    boxes = []
-    for position, extreme in [(x, 'amin'), (y, 'amin'), (x, 'amax'), (y, 'amax')]:
-        nothing = -1 if extreme == 'amax' else max(cells.shape)
-        of_cells = torch.full((num_cells, ), nothing)
-        of_cells.scatter_reduce_(0, cell, position, extreme)
-        boxes.append(torch.full((number, ), nothing).scatter_reduce_(
-            0, region, of_cells[indices], extreme))
-    boxes = torch.stack(boxes, dim=1)
-    if (boxes[:, 0] > boxes[:, 2]).any():
-        raise ValueError('Every region must have a pixel.')
-
-    # how many pixels each cell of the image has in each place of the map
-    place = y // stride * width + x // stride
-    pairs, pixels = torch.unique(cell * places + place, return_counts=True)
-    begin = torch.searchsorted(pairs, indices * places)
-    count = torch.searchsorted(pairs, (indices + 1) * places) - begin
-    entry = expand_ranges(begin, count)
-    row = torch.repeat_interleave(region, count)
-    covered = torch.zeros(number * places, dtype=torch.int64)
-    covered.index_add_(0, row * places + pairs[entry] % places, pixels[entry])
-    covered = covered.view(number, places)
+    position = y // stride * width + x // stride
+    pairs, pixels = torch.unique(cells[y, x].long() * positions + position, return_counts=True)
+    begin = torch.searchsorted(pairs, indices * positions)
+    count = torch.searchsorted(pairs, (indices + 1) * positions) - begin
+    entry = torch.from_numpy(ranges(begin.numpy(), count.numpy()))
+    row = torch.repeat_interleave(regions.region_of_entry, count)
+    covered = torch.zeros(number * positions, dtype=torch.int64)
+    covered.index_add_(0, row * positions + pairs[entry] % positions, pixels[entry])
+    covered = covered.view(number, positions)
     inside = torch.ones_like(cells, dtype=torch.int64)
     rows, columns = (torch.arange(side) // stride for side in cells.shape)
-    total = torch.zeros(places, dtype=torch.int64).index_add_(
+    total = torch.zeros(positions, dtype=torch.int64).index_add_(
         0, (rows[:, None] * width + columns).flatten(), inside.flatten())
 
     masks = covered > 0
@@ -119,15 +116,7 @@ OP = library.Op(
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor, such as a part of a ``RegionSet``, to a device without waiting for it.
-
-    Args:
-        tensor (Tensor): Any shape and type.
-        device (torch.device): Where it is needed.
-
-    Returns:
-        Tensor: The copy, or the tensor itself if it is there already.
-    """
+    """Copy a tensor, such as a part of a ``RegionSet``, to a device without waiting for it."""
     if device.type == 'cuda' and tensor.device.type == 'cpu':
         # from pageable memory the copy would wait for the GPU's queue, non_blocking or not
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -152,21 +141,6 @@ def check_regions(regions: RegionSet) -> None:
     check_indptr(indptr, indices)
 
 
-def expand_ranges(begin: Tensor, count: Tensor) -> Tensor:
-    """Concatenate the ranges [begin, begin + count).
-
-    Args:
-        begin (Tensor): (K,) int64.
-        count (Tensor): (K,) int64.
-
-    Returns:
-        Tensor: (sum of the counts,) int64.
-    """
-    first = count.cumsum(0) - count
-    steps = torch.repeat_interleave(begin - first, count)
-    return steps + torch.arange(len(steps), device=steps.device)
-
-
 def region_grid_masks(regions: RegionSet, boxes: Tensor, size: Tuple[int, int]) -> Tensor:
     """Sample the mask of each region on a grid over its box, as the released code does.
 
@@ -177,35 +151,35 @@ def region_grid_masks(regions: RegionSet, boxes: Tensor, size: Tuple[int, int]) 
 
     Args:
         regions (RegionSet): R regions.
-        boxes (Tensor): Their boxes as of ``region_geometry``, (R, 4) int64.
+        boxes (Tensor): Their boxes as returned by ``region_geometry``, (R, 4) int64.
         size (tuple[int, int]): ph and pw.
 
     Returns:
         Tensor: (R, ph, pw) bool.
 
     Raises:
-        ValueError: If the regions are not a ``RegionSet``, or the boxes are not one in the image
-            for each.
+        ValueError: If ``regions`` is not a ``RegionSet``, or ``boxes`` does not hold one box in
+            the image for each region.
     """
     check_regions(regions)
     check_size('size', size)
     cells, indptr, indices = regions
-    number = len(indptr) - 1
+    number = regions.num_regions
     _check_boxes(boxes, number, cells)
     if number == 0:
         return torch.zeros(0, *size, dtype=torch.bool)
     rows, columns = (_neighbours(boxes[:, i], boxes[:, i + 2], size[1 - i]) for i in (1, 0))
     region = torch.arange(number)[:, None, None]
-    # a pair (region, cell) is one number; those of the index are sorted
-    num_cells = int(cells.max()) + 2
-    check_index(indptr, indices, num_cells - 1, of='cells')
-    members = torch.repeat_interleave(torch.arange(number), indptr.diff()) * num_cells + indices
+    check_index(indptr, indices, regions.num_cells, of='cells')
+    # a pair (region, cell) is one number, -1 is a cell too; the pairs of the index are sorted
+    step = regions.num_cells + 1
+    members = regions.region_of_entry * step + indices
     masks = torch.zeros(number, *size, dtype=torch.bool)
     for y, counts_y in rows:
         for x, counts_x in columns:
-            pair = cells[y[:, :, None], x[:, None, :]].long() + region * num_cells
-            place = torch.searchsorted(members, pair).clamp(max=max(len(members) - 1, 0))
-            inside = members[place] == pair if len(members) else torch.zeros_like(masks)
+            pair = cells[y[:, :, None], x[:, None, :]].long() + region * step
+            entry = torch.searchsorted(members, pair).clamp(max=max(len(members) - 1, 0))
+            inside = members[entry] == pair if len(members) else torch.zeros_like(masks)
             masks |= inside & counts_y[:, :, None] & counts_x[:, None, :]
     return masks
 
@@ -242,8 +216,8 @@ def label_counts(regions: RegionSet,
 
     Args:
         regions (RegionSet): Regions of an image of H x W pixels with S cells.
-        labels (Tensor): Label of each pixel, (H', W') with H' >= H and W' >= W; what is beyond the
-            image does not count.
+        labels (Tensor): Label of each pixel, (H', W') with H' >= H and W' >= W. Pixels beyond the
+            image do not count.
         num_classes (int): C.
         ignore_index (int): Label of the pixels that do not count. Defaults to 255.
 
@@ -251,7 +225,7 @@ def label_counts(regions: RegionSet,
         Tensor: (S, C) int64, on the device of the labels.
 
     Raises:
-        ValueError: If the labels are smaller than the image or no integers or, on a CPU, one is
+        ValueError: If the labels are smaller than the image or not integers or, on a CPU, one is
             neither a class nor ``ignore_index``.
     """
     check_regions(regions)
@@ -264,21 +238,16 @@ def label_counts(regions: RegionSet,
     if labels.ndim != 2 or labels.size(0) < height or labels.size(1) < width:
         raise ValueError(f'The regions are those of an image of {height}x{width} pixels, but its '
                          f'label map is {tuple(labels.shape)}.')
-    num_cells = int(regions.cells.max()) + 1 if regions.cells.numel() else 0
+    num_cells = regions.num_cells
     cells = to_device(regions.cells, labels.device).long()
     labels = labels[:height, :width].long()
-    counts = (cells >= 0) & (labels != ignore_index)
+    valid = (cells >= 0) & (labels != ignore_index)
+    check_labels(labels, valid, num_classes, ignore_index)
+    # pixels that do not count all go to one more entry
+    entry = torch.where(valid, cells * num_classes + labels, num_cells * num_classes)
+    entry, size = entry.flatten(), num_cells * num_classes + 1
     if labels.device.type == 'cpu':
-        wrong = labels[counts & ((labels < 0) | (labels >= num_classes))]
-        if len(wrong):
-            raise ValueError(
-                f'The label maps hold the value {int(wrong[0])}, which is neither one of the '
-                f'{num_classes} classes, 0 to {num_classes - 1}, nor {ignore_index}, ignored.')
-    # pixels that do not count all go to one more place
-    place = torch.where(counts, cells * num_classes + labels, num_cells * num_classes)
-    place, size = place.flatten(), num_cells * num_classes + 1
-    if labels.device.type == 'cpu':
-        table = torch.bincount(place, minlength=size)
+        table = torch.bincount(entry, minlength=size)
     else:  # where bincount waits for the largest number
-        table = place.new_zeros(size).index_add_(0, place, torch.ones_like(place))
+        table = entry.new_zeros(size).index_add_(0, entry, torch.ones_like(entry))
     return table[:-1].view(num_cells, num_classes)

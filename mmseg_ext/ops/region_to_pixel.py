@@ -1,10 +1,10 @@
 """The scores of pixels from the scores of the regions that contain them."""
-from typing import Optional, Tuple
+from typing import Optional
 
 import torch
 from torch import Tensor
 
-from .checks import MOST_SIZE, check_index, check_tensors, check_whole
+from .checks import check_index, check_tensors
 from .gather_max import gather_max
 
 
@@ -75,28 +75,3 @@ def _ranked_mean(scores: Tensor, indptr: Tensor, indices: Tensor, decay: float) 
     total = weight.new_zeros(len(sizes)).index_add(0, cell, weight)
     weighted = values.gather(0, order) * (weight / total[cell])[:, None]
     return scores.new_zeros(len(sizes), scores.size(1)).index_add(0, cell, weighted)
-
-
-def transpose_index(indptr: Tensor, indices: Tensor, size: int) -> Tuple[Tensor, Tensor]:
-    """Turn "the cells of each region" into "the regions of each cell".
-
-    Args:
-        indptr (Tensor): (R + 1,) int64.
-        indices (Tensor): Cells, (nnz,) int64.
-        size (int): Number of cells S.
-
-    Returns:
-        tuple[Tensor, Tensor]: ``indptr`` (S + 1,) and ``indices`` (nnz,), regions in rising order.
-
-    Raises:
-        ValueError: If the shapes or types do not fit or, on a CPU, an index is not one of the
-            cells.
-    """
-    check_whole('size', size, 0, MOST_SIZE)
-    check_index(indptr, indices, size, of='cells')
-    indptr, indices = indptr.long(), indices.long()
-    rows = torch.repeat_interleave(
-        torch.arange(len(indptr) - 1, device=indptr.device), indptr.diff())
-    order = indices.argsort(stable=True)
-    counts = torch.bincount(indices, minlength=size)
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), rows[order]

@@ -38,13 +38,13 @@ def semantic_edge_distance(logits: Tensor,
     <https://doi.org/10.1016/j.patcog.2020.107557>`_, with factors where it has lambdas.
 
     The gradient is computed together with the value and is all that is kept: no feature map
-    outlives the call, and those of the labels are gone before the gradient is computed. Layers
-    behind the last whose factor is not 0 are not evaluated.
+    outlives the call, and the feature maps of the labels are freed before the gradient is computed.
+    Layers behind the last one with a factor other than 0 are not evaluated.
 
     Args:
         logits (Tensor): (N, C, H, W); float32, float64, float16 or bfloat16.
         labels (Tensor): (N, H, W), classes 0 to C - 1 or ``ignore_index``.
-        layers (Sequence[tuple[Tensor, Tensor]]): As of ``semantic_edge_features``. They get no
+        layers (Sequence[tuple[Tensor, Tensor]]): As in ``semantic_edge_features``. They get no
             gradient.
         factors (Sequence[float]): f, one for each layer.
         pixel_weight (Tensor, optional): Factor of each pixel's distance, (N, H, W). It gets no
@@ -81,7 +81,7 @@ def semantic_edge_distance(logits: Tensor,
 def reference(logits: Tensor, labels: Tensor, pixel_weight: Optional[Tensor],
               weights: List[Tensor], biases: List[Tensor], factors: List[float], activated: bool,
               ignore_index: int, reduced: bool, with_gradient: bool) -> Tuple[Tensor, Tensor]:
-    """Run the network on both maps, with autograd. Arguments and results as of ``layerwise``."""
+    """Run the network on both maps, with autograd. Arguments and results as in ``layerwise``."""
     valid = (labels != ignore_index)[:, None]
     layers = list(zip(weights, biases))
     with no_autocast(logits.device.type):

@@ -62,19 +62,9 @@ def semantic_edge_features(maps: Tensor,
 
 
 def look_up(labels: Tensor, weight: Tensor, bias: Tensor, ignore_index: int) -> Tensor:
-    """Convolve the one-hot map of some labels without making it.
+    """Convolve the one-hot map of labels (N, H, W) without making it: (N, D, H, W), channels last.
 
-    Args:
-        labels (Tensor): Integers, (N, H, W).
-        weight (Tensor): (D, C, 3, 3).
-        bias (Tensor): (D,).
-        ignore_index (int): Label without a class.
-
-    Returns:
-        Tensor: (N, D, H, W), in the memory format channels last.
-
-    Raises:
-        ValueError: If the labels are no integers (N, H, W) or, on a CPU, one of them is no class.
+    Raise a ValueError if the labels are no integers or, on a CPU, one of them is no class.
     """
     if labels.ndim != 3 or not is_integer(labels):
         raise ValueError('labels must be an integer tensor (N, H, W), got '
@@ -97,20 +87,10 @@ def look_up(labels: Tensor, weight: Tensor, bias: Tensor, ignore_index: int) -> 
 
 
 def one_hot(labels: Tensor, num_classes: int, ignore_index: int, dtype: torch.dtype) -> Tensor:
-    """Make the map of a channel for each class, for where a gradient with respect to weights is
-    asked for: that of a convolution takes less time than that of a look-up.
+    """Make the map (N, C, H, W) of labels, 0 where ignored.
 
-    Args:
-        labels (Tensor): Integers, (N, H, W).
-        num_classes (int): C.
-        ignore_index (int): Label without a class.
-        dtype (torch.dtype): Type of the map.
-
-    Returns:
-        Tensor: (N, C, H, W), 1 for the class of a pixel, else 0.
-
-    Raises:
-        ValueError: On a CPU, if a label is neither a class nor ``ignore_index``.
+    For where a gradient with respect to weights is asked for: that of a convolution takes less time
+    than that of a look-up.
     """
     known = labels != ignore_index
     check_labels(labels, known, num_classes, ignore_index)
@@ -121,11 +101,7 @@ def one_hot(labels: Tensor, num_classes: int, ignore_index: int, dtype: torch.dt
 
 
 def check_layers(layers: Sequence[Layer]) -> None:
-    """Refuse layers that do not fit each other.
-
-    Raises:
-        ValueError: If so.
-    """
+    """Raise a ValueError unless layers are pairs of a weight and a bias that fit each other."""
     for layer in layers:
         if not isinstance(layer, (tuple, list)) or len(layer) != 2:
             raise ValueError('layers must be pairs of a weight and a bias, got '

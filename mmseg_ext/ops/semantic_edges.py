@@ -36,7 +36,7 @@ def semantic_edges(labels: Tensor,
         Tensor: Bool, (N, H, W).
 
     Raises:
-        ValueError: If the labels are not three-dimensional or no integers.
+        ValueError: If the labels are not integers (N, H, W).
         RuntimeError: If ``implementation`` is asked for and is not there.
 
     Note:

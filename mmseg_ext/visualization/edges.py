@@ -12,15 +12,17 @@ from torch import Tensor
 
 from mmseg_ext.ops.semantic_edges import semantic_edges
 
-from .stages import colorize
 from .tiles import (
     LEGEND_HEIGHT,
     Size,
     Tile,
     best_filter,
+    colorize,
     grid,
     legend,
+    map_colours,
     resize,
+    tile_size,
     truth_tile,
     write,
 )
@@ -32,16 +34,10 @@ SCALE_LENGTH = 120  # of the colours of entropy, in pixels
 
 
 def draw_entropy(probabilities: Array) -> np.ndarray:
-    """Draw the entropy of each pixel's prediction: blue is certain, red is anybody's guess.
+    """Draw the entropy of each pixel's prediction: blue is certain, red is a guess.
 
-    Args:
-        probabilities (np.ndarray | Tensor): (C, H, W).
-
-    Returns:
-        np.ndarray: RGB picture, (H, W, 3) uint8. The colours run from 0 to log C.
-
-    Raises:
-        ValueError: If these are no probabilities of at least two classes.
+    Takes probabilities (C, H, W) of at least two classes, gives an RGB picture (H, W, 3) uint8. The
+    colours run from 0 to log C.
     """
     return _heat(relative_entropy(probabilities))
 
@@ -49,18 +45,12 @@ def draw_entropy(probabilities: Array) -> np.ndarray:
 def relative_entropy(probabilities: Array) -> np.ndarray:
     """Compute the entropy of each pixel's prediction as a share of the largest there is, log C.
 
-    Args:
-        probabilities (np.ndarray | Tensor): (C, H, W).
-
-    Returns:
-        np.ndarray: (H, W) float32: 0 where one class has it all, 1 where all have the same.
-
-    Raises:
-        ValueError: If these are no probabilities of at least two classes.
+    Takes probabilities (C, H, W) of at least two classes and raises a ValueError for anything else.
+    Gives (H, W) float32: 0 where one class has it all, 1 where all have the same.
     """
     p = torch.as_tensor(probabilities).detach().float()
     if p.ndim != 3 or len(p) < 2:
-        raise ValueError('Entropy is that of the probabilities (C, H, W) of at least 2 classes, '
+        raise ValueError('Entropy needs probabilities (C, H, W) of at least 2 classes, '
                          f'but an array {tuple(p.shape)} was given.')
     # negated, so that NaN is wrong as well
     if not ((p >= 0).all() and ((p.sum(dim=0) - 1).abs() <= TOLERANCE).all()):
@@ -70,13 +60,9 @@ def relative_entropy(probabilities: Array) -> np.ndarray:
 
 
 def draw_embedding(feature: Array) -> np.ndarray:
-    """Draw a channel of an embedding, from its smallest value (dark) to its largest (bright).
+    """Draw a channel (H, W) of an embedding, from its smallest value (dark) to its largest.
 
-    Args:
-        feature (np.ndarray | Tensor): (H, W).
-
-    Returns:
-        np.ndarray: RGB picture, (H, W, 3) uint8; dark all over where there is but one value.
+    Gives an RGB picture (H, W, 3) uint8, dark all over where there is but one value.
     """
     return _glow(_to_unit(_to_numpy(feature)))
 
@@ -110,7 +96,7 @@ def draw_entropy_sheet(image: np.ndarray,
     Raises:
         ValueError: If a network gives no probabilities of at least two classes.
     """
-    size = _tile_size(truth, tile_width)
+    size = tile_size(truth, tile_width)
     above = [('image', resize(image, size, best_filter(image, size)))]
     below = [truth_tile(truth, palette, size)]
     labels = [truth]
@@ -153,7 +139,7 @@ def draw_embedding_sheet(image: np.ndarray,
     Returns:
         np.ndarray: RGB picture, uint8.
     """
-    size = _tile_size(prediction, tile_width)
+    size = tile_size(prediction, tile_width)
     num_maps = min(num_maps, *(len(layer) for layer in layers))
     firsts = [('image', resize(image, size, best_filter(image, size))),
               ('prediction', _paint(prediction, palette, size))]
@@ -178,7 +164,7 @@ def _most_like_edges(layer: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     edges -= edges.mean()
     spread = layer.std(axis=(1, 2))
     product = np.abs((layer * edges).mean(axis=(1, 2)))
-    # a constant map, such as that of a dead ReLU, comes last
+    # a constant map, such as a dead ReLU gives, comes last
     likeness = np.divide(product, spread, out=np.full_like(product, -np.inf), where=spread > 0)
     # stable, so that the choice among equals does not depend on the machine
     return np.argsort(-likeness, kind='stable')
@@ -196,21 +182,12 @@ def _to_unit(feature: np.ndarray) -> np.ndarray:
 
 def _heat(values: np.ndarray) -> np.ndarray:
     """Colours of 0 (blue) to 1 (red)."""
-    return _coloured(values, cv2.COLORMAP_JET)
+    return map_colours(values, cv2.COLORMAP_JET)
 
 
 def _glow(values: np.ndarray) -> np.ndarray:
     """Colours of 0 (dark) to 1 (bright)."""
-    return _coloured(values, cv2.COLORMAP_INFERNO)
-
-
-def _coloured(values: np.ndarray, colour_map: int) -> np.ndarray:
-    values = (values.clip(0, 1) * 255).round().astype(np.uint8)
-    return cv2.applyColorMap(values, colour_map)[..., ::-1]
-
-
-def _tile_size(labels: np.ndarray, width: int) -> Size:
-    return width, max(1, round(width * labels.shape[0] / labels.shape[1]))
+    return map_colours(values, cv2.COLORMAP_INFERNO)
 
 
 def _paint(labels: np.ndarray, palette: Sequence[Sequence[int]], size: Size) -> np.ndarray:

@@ -3,8 +3,19 @@ from typing import Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
-from .stages import CAPTION_HEIGHT, GAP, colorize
-from .tiles import Size, best_filter, resize, stripe, write
+from .tiles import (
+    CAPTION_HEIGHT,
+    Size,
+    best_filter,
+    colorize,
+    corner,
+    grid,
+    map_colours,
+    resize,
+    stripe,
+    tile_size,
+    write,
+)
 
 ROW_HEIGHT = 22  # of a class among the bars
 NAME_WIDTH = 100
@@ -25,9 +36,9 @@ def draw_hard_pixels(image: np.ndarray,
                      tile_width: int = 480) -> np.ndarray:
     """Draw which pixels of an image online bootstrapping keeps, and of which classes they are.
 
-    Two rows of three tiles with a caption each: image, truth and prediction; the kept pixels in the
-    colour of their true class over a pale image, the probability p_y of the true class, and the
-    bars of :func:`draw_class_shares`. Pixels without a label are striped.
+    Two rows of three tiles with a caption each: image, ground truth and prediction; the kept pixels
+    in the colour of their true class over a pale image, the probability p_y of the true class, and
+    the bars of :func:`draw_class_shares`. Pixels without a label are striped.
 
     Args:
         image (np.ndarray): RGB image, (H, W, 3) uint8.
@@ -47,8 +58,7 @@ def draw_hard_pixels(image: np.ndarray,
     Returns:
         np.ndarray: RGB picture, uint8.
     """
-    height, width = truth.shape
-    size = tile_width, max(1, round(tile_width * height / width))
+    size = tile_size(truth, tile_width)
     unlabelled = resize((truth == ignore_index).astype(np.uint8), size, cv2.INTER_NEAREST) > 0
     colours = colorize(truth, palette)
     num_kept, num_valid = int(kept.sum()), int((truth != ignore_index).sum())
@@ -64,31 +74,15 @@ def draw_hard_pixels(image: np.ndarray,
          draw_class_shares(*class_counts(truth, kept, len(palette), ignore_index), palette, classes,
                            size)),
     ]
-
-    picture = np.full((2 * (CAPTION_HEIGHT + size[1] + GAP) - GAP, 3 * (tile_width + GAP) - GAP, 3),
-                      255, dtype=np.uint8)
-    for i, (caption, tile) in enumerate(tiles):
-        x, y = i % 3 * (tile_width + GAP), i // 3 * (CAPTION_HEIGHT + size[1] + GAP)
-        picture[y + CAPTION_HEIGHT:y + CAPTION_HEIGHT + size[1], x:x + tile_width] = tile
-        write(picture, caption, x + 2, y + CAPTION_HEIGHT - 5)
-        if caption.startswith('probability'):
-            _draw_scale(picture[y:y + CAPTION_HEIGHT, x:x + tile_width], threshold)
+    picture = grid(tiles, 3, size)
+    x, y = corner(4, 3, size)  # the probability
+    _draw_scale(picture[y - CAPTION_HEIGHT:y, x:x + tile_width], threshold)
     return picture
 
 
 def class_counts(truth: np.ndarray, kept: np.ndarray, num_classes: int,
                  ignore_index: int = 255) -> Tuple[np.ndarray, np.ndarray]:
-    """Count the labelled and the kept pixels of each class.
-
-    Args:
-        truth (np.ndarray): Labels, any shape.
-        kept (np.ndarray): The kept pixels, same shape, bool.
-        num_classes (int): C.
-        ignore_index (int): Label of the pixels that do not count. Defaults to 255.
-
-    Returns:
-        tuple[np.ndarray, np.ndarray]: Labelled and kept pixels, (C,) each.
-    """
+    """Count the labelled and the kept pixels of each class, (C,) each, in maps of any shape."""
     return (np.bincount(truth[truth != ignore_index], minlength=num_classes),
             np.bincount(truth[kept], minlength=num_classes))
 
@@ -169,8 +163,7 @@ def _heat(probability: np.ndarray, size: Size) -> np.ndarray:
     """Colours of p_y: the lower, the brighter."""
     probability = np.nan_to_num(probability.astype(np.float32), nan=0.)
     probability = resize(probability, size, best_filter(probability, size))
-    values = ((1 - probability.clip(0, 1)) * 255).round().astype(np.uint8)
-    return cv2.applyColorMap(values, cv2.COLORMAP_INFERNO)[..., ::-1]
+    return map_colours(1 - probability, cv2.COLORMAP_INFERNO)
 
 
 def _draw_scale(caption: np.ndarray, threshold: Optional[float]) -> None:

@@ -2,16 +2,27 @@
 
 Shapes: H x W pixels, R regions, S cells (superpixels), C classes.
 """
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
 from mmseg_ext.ops import RegionSet
-from mmseg_ext.ops.hierarchical_regions import RegionTree
+from mmseg_ext.ops.pixel_runs import ranges
 
-from .stages import CAPTION_HEIGHT, colorize
-from .tiles import best_filter, corner, grid, legend, nearest, resize, stripe, truth_tile, write
+from .tiles import (
+    CAPTION_HEIGHT,
+    best_filter,
+    colorize,
+    corner,
+    grid,
+    legend,
+    nearest,
+    resize,
+    stripe,
+    truth_tile,
+    write,
+)
 
 #: Least area of each scale but the first, as a share of the image: powers of four.
 SCALES = tuple(4.**-k for k in (5, 4, 3, 2, 1))
@@ -20,23 +31,23 @@ PALE = 228, 212, 250
 
 
 def draw_proposals(image: np.ndarray,
-                   regions: Union[RegionSet, RegionTree],
+                   regions: RegionSet,
                    truth: Optional[np.ndarray] = None,
                    palette: Optional[Sequence[Sequence[int]]] = None,
                    tile_width: int = 400) -> np.ndarray:
     """Draw the regions of an image by scale, from superpixels to halves of the image.
 
-    Three columns of tiles with a caption each: the image, the truth, the cells, and one tile for
-    each range of areas in which there are regions. A region is filled with its mean colour and has
-    an outline, so that one sees which borders of the image it follows. Regions of a scale overlap:
-    of those that do, the smallest is drawn (of equal ones the first), and the caption says how many
-    there are. What none of the drawn regions covers is pale lilac. The region that is the whole
-    image is not drawn.
+    Three columns of tiles with a caption each: the image, the ground truth, the cells, and one tile
+    for each range of areas in which there are regions. A region is filled with its mean colour and
+    has an outline, so that one sees which borders of the image it follows. Where regions of a scale
+    overlap, the smallest is drawn (of equal ones the first); the caption says how many there are.
+    Pixels that no drawn region covers are pale lilac. The region that is the whole image is not
+    drawn.
 
     Args:
         image (np.ndarray): RGB image, (H, W, 3) uint8.
-        regions (RegionSet | RegionTree): Its regions; ``cells`` (H, W).
-        truth (np.ndarray, optional): Labels, (h, w) of any size. Defaults to None: no such tile.
+        regions (RegionSet): Its regions.
+        truth (np.ndarray, optional): Ground truth, (h, w) of any size. Defaults to None: no tile.
         palette (Sequence[Sequence[int]], optional): RGB colour of each class, 0 to 255; needed with
             ``truth``. Defaults to None.
         tile_width (int): Width of a tile in pixels. Defaults to 400.
@@ -44,12 +55,10 @@ def draw_proposals(image: np.ndarray,
     Returns:
         np.ndarray: RGB picture, uint8.
     """
-    cells, indptr, indices = (np.asarray(part) for part in regions[:3])
+    regions = regions.arrays()
+    cells, areas, cell_areas = regions.cells, regions.areas(), regions.cell_areas()
     size = tile_width, max(1, round(tile_width * cells.shape[0] / cells.shape[1]))
-    areas = region_areas(regions)
-    num_pixels = np.count_nonzero(cells >= 0)
-    colour_of_cell, sizes = _mean_colours(image, cells)
-    num_cells = len(sizes)
+    colour_of_cell = _mean_colours(image, cells, cell_areas)
 
     def paint(labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
         """Fill what has a label with its colour, and draw the outlines."""
@@ -60,22 +69,24 @@ def draw_proposals(image: np.ndarray,
 
     shown = resize(image, size, best_filter(image, size))
     pale = _pale(shown)
-    tiles = [(f'image: {_count(len(areas))}', shown)]
+    tiles = [(f'image: {_count(regions.num_regions)}', shown)]
     if truth is not None:
         tiles.append(truth_tile(truth, palette, size))
-    tiles.append((f'{num_cells} cells, of which all regions consist', paint(cells, colour_of_cell)))
+    tiles.append((f'{regions.num_cells} cells, of which all regions consist',
+                  paint(cells, colour_of_cell)))
     scale_of = np.searchsorted(SCALES, areas / cells.size, side='right')
     for scale in range(len(SCALES) + 1):
-        there = np.flatnonzero((scale_of == scale) & (areas < num_pixels))
+        there = np.flatnonzero((scale_of == scale) & (areas < cell_areas.sum()))
         if len(there) == 0:
             continue
-        drawn = _choose(there, areas, indptr, indices, num_cells)
-        region_of_cell = np.full(num_cells + 1, -1)  # the last is for pixels without a cell
+        drawn = _choose(regions, there, areas)
+        region_of_cell = np.full(regions.num_cells + 1, -1)  # the last is for pixels without a cell
         colours = np.empty((len(drawn), 3), np.uint8)
         for i, region in enumerate(drawn):
-            members = indices[indptr[region]:indptr[region + 1]]
+            members = regions.members(region)
             region_of_cell[members] = i
-            colours[i] = np.average(colour_of_cell[members], axis=0, weights=sizes[members]).round()
+            colours[i] = np.average(
+                colour_of_cell[members], axis=0, weights=cell_areas[members]).round()
         caption = f'{_range(scale)} of the image: {_count(len(there))}'
         if len(drawn) < len(there):
             caption += f', {len(drawn)} drawn'
@@ -93,19 +104,19 @@ def draw_winners(image: np.ndarray,
                  tile_width: int = 480) -> np.ndarray:
     """Draw a prediction and the regions that it was taken from.
 
-    Two rows of two tiles with a caption each: image and truth; the prediction with the borders
-    between the regions that won, and the area of the region that won each pixel, whose colours are
-    logarithmic and the same for every image. The classes are named below. Pixels that lie in no
-    region, and those without a label in the truth, are striped.
+    Two rows of two tiles with a caption each: image and ground truth; the prediction with the
+    borders between the regions that won, and the area of the region that won each pixel. The
+    colours of areas are logarithmic and the same for every image. The classes are named below.
+    Pixels that lie in no region, and pixels without a label in the ground truth, are striped.
 
     Args:
         image (np.ndarray): RGB image, (H, W, 3) uint8.
         prediction (np.ndarray): Predicted labels, (H, W).
-        winners (np.ndarray): The region that won each pixel, (H, W); -1 for none, see
+        winners (np.ndarray): The region that won each pixel, (H, W); -1 for no region, see
             :func:`winning_regions`.
-        regions (RegionSet): The regions, of which the areas are taken; any size.
+        regions (RegionSet): The regions, for their areas; the image may have another size.
         palette (Sequence[Sequence[int]]): RGB colour of each class, 0 to 255.
-        truth (np.ndarray, optional): Labels, (H, W). Defaults to None: no such tile.
+        truth (np.ndarray, optional): Ground truth, (H, W). Defaults to None: no tile.
         classes (Sequence[str], optional): Names of the classes. Defaults to None: their numbers.
         tile_width (int): Width of a tile in pixels. Defaults to 480.
 
@@ -116,8 +127,8 @@ def draw_winners(image: np.ndarray,
     size = tile_width, max(1, round(tile_width * height / width))
     enlarged = nearest(winners, size[::-1])
     nowhere = enlarged < 0
-    areas = region_areas(regions)
-    shares = np.append(areas, 0)[enlarged] / np.asarray(regions.cells).size
+    regions = regions.arrays()
+    shares = np.append(regions.areas(), 0)[enlarged] / regions.cells.size
     num_winners = len(np.unique(winners[winners >= 0]))
 
     def outline(tile: np.ndarray) -> np.ndarray:
@@ -126,7 +137,7 @@ def draw_winners(image: np.ndarray,
     tiles = [('image', resize(image, size, best_filter(image, size)))]
     if truth is not None:
         tiles.append(truth_tile(truth, palette, size))
-    tiles += [(f'prediction, taken from {num_winners} of {_count(len(areas))} (winners)',
+    tiles += [(f'prediction, taken from {num_winners} of {_count(regions.num_regions)} (winners)',
                outline(nearest(colorize(prediction, palette), size[::-1]))),
               ("winner's share of the image", outline(_area_colours(shares)))]
     picture = grid(tiles, 2, size)
@@ -152,20 +163,18 @@ def winning_regions(scores: np.ndarray, regions: RegionSet, prediction: np.ndarr
     Returns:
         np.ndarray: (H, W) int64; -1 where no region contains the pixel.
     """
-    cells, indptr, indices = (np.asarray(part) for part in regions)
-    cells = nearest(cells, prediction.shape).astype(np.int64)
+    regions = regions.arrays()
+    cells = nearest(regions.cells, prediction.shape).astype(np.int64)
     # pixels of the same cell and class have the same winner
     pairs, pair_of_pixel = np.unique(cells * scores.shape[1] + prediction, return_inverse=True)
     cell, label = np.divmod(pairs, scores.shape[1])
 
-    # entries of the index by cell; those of a cell have their regions in rising order
-    order = np.argsort(indices, kind='stable')
-    region = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))[order]
-    start = np.searchsorted(indices[order], cell)
-    count = np.searchsorted(indices[order], cell, side='right') - start
+    # the regions of each pair, in rising order; cell -1, the last, is in none
+    indptr, region = regions.transposed()
+    count = np.append(np.diff(indptr), 0)[cell]
     first = np.cumsum(count) - count
     pair = np.repeat(np.arange(len(pairs)), count)
-    candidate = region[np.arange(len(pair)) + (start - first)[pair]]
+    candidate = region[ranges(indptr[cell], count)]
 
     # highest score first within each pair; the sort is stable
     best = np.lexsort((-scores[candidate, label[pair]], pair))
@@ -174,35 +183,19 @@ def winning_regions(scores: np.ndarray, regions: RegionSet, prediction: np.ndarr
     return winner[pair_of_pixel].reshape(prediction.shape)
 
 
-def region_areas(regions: Union[RegionSet, RegionTree]) -> np.ndarray:
-    """Count the pixels of each region.
-
-    Args:
-        regions (RegionSet | RegionTree): The regions.
-
-    Returns:
-        np.ndarray: (R,) int64.
-    """
-    cells, indptr, indices = (np.asarray(part) for part in regions[:3])
-    sizes = np.bincount(cells[cells >= 0], minlength=indices.max(initial=-1) + 1)
-    return np.add.reduceat(sizes[indices], indptr[:-1])
-
-
-def _mean_colours(image: np.ndarray, cells: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Mean colour (S, 3) uint8 and number of pixels (S,) of each cell."""
+def _mean_colours(image: np.ndarray, cells: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Mean colour of each cell: (S, 3) uint8."""
     inside = cells >= 0
-    sizes = np.bincount(cells[inside])
     sums = [np.bincount(cells[inside], channel[inside]) for channel in np.moveaxis(image, 2, 0)]
-    return (np.stack(sums, axis=1) / sizes[:, None]).round().astype(np.uint8), sizes
+    return (np.stack(sums, axis=1) / areas[:, None]).round().astype(np.uint8)
 
 
-def _choose(candidates: np.ndarray, areas: np.ndarray, indptr: np.ndarray, indices: np.ndarray,
-            num_cells: int) -> List[int]:
+def _choose(regions: RegionSet, candidates: np.ndarray, areas: np.ndarray) -> List[int]:
     """Regions that do not overlap, the smallest first."""
-    taken = np.zeros(num_cells, bool)
+    taken = np.zeros(regions.num_cells, bool)
     chosen = []
     for region in candidates[np.argsort(areas[candidates], kind='stable')]:
-        members = indices[indptr[region]:indptr[region + 1]]
+        members = regions.members(region)
         if not taken[members].any():
             taken[members] = True
             chosen.append(region)

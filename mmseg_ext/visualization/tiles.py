@@ -4,12 +4,29 @@ from typing import Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
-from .stages import CAPTION_HEIGHT, GAP, colorize
-
+GAP = 4  # white pixels between two tiles
+CAPTION_HEIGHT = 18
 LEGEND_HEIGHT, SWATCH = 22, 14
 
 Size = Tuple[int, int]
 Tile = Tuple[str, np.ndarray]
+
+
+def colorize(label_map: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
+    """Paint a label map (H, W) as an RGB picture (H, W, 3) uint8; a palette is RGB, 0 to 255.
+
+    Labels outside the palette, such as ignored pixels, are white: 255 is so unless it is a class of
+    the palette.
+    """
+    table = np.full((len(palette) + 1, 3), 255, dtype=np.uint8)
+    table[:-1] = palette
+    inside = (label_map >= 0) & (label_map < len(palette))
+    return table[np.where(inside, label_map, len(palette)).astype(np.intp)]
+
+
+def tile_size(array: np.ndarray, width: int) -> Size:
+    """Size of a tile of a map (H, W, ...) that is so many pixels wide."""
+    return width, max(1, round(width * array.shape[0] / array.shape[1]))
 
 
 def best_filter(array: np.ndarray, size: Size) -> int:
@@ -39,6 +56,12 @@ def write(picture: np.ndarray,
     cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
 
 
+def map_colours(values: np.ndarray, colour_map: int) -> np.ndarray:
+    """Paint values 0 to 1 in the colours of one of OpenCV's maps, as RGB."""
+    values = (values.clip(0, 1) * 255).round().astype(np.uint8)
+    return cv2.applyColorMap(values, colour_map)[..., ::-1]
+
+
 def nearest(array: np.ndarray, shape: Tuple[int, int]) -> np.ndarray:
     """Resize (nearest) to height and width."""
     y, x = (((np.arange(new) + 0.5) * old / new).astype(int)
@@ -47,7 +70,7 @@ def nearest(array: np.ndarray, shape: Tuple[int, int]) -> np.ndarray:
 
 
 def truth_tile(truth: np.ndarray, palette: Sequence[Sequence[int]], size: Size) -> Tile:
-    """The truth with its caption; pixels without a class are striped."""
+    """The ground truth with its caption; pixels without a class are striped."""
     tile = nearest(colorize(truth, palette), size[::-1])
     unlabelled = nearest(truth, size[::-1]) >= len(palette)
     return 'truth' + ' (striped: no label)' * bool(unlabelled.any()), stripe(tile, unlabelled)

@@ -41,7 +41,7 @@ SHARED = {
     'semantic_edge_features': {'semantic_edge_features'},
     # the reference of the op, and no kernel
     'semeda_loss': {'semantic_edge_distance', 'semantic_edge_features'},
-    # the truth of all runs
+    # the ground truth of all runs
     'semantic_edge_detector': {'semantic_edges', 'mmseg_ext::semantic_edges'},
     'semantic_edge_net_hook': {'semantic_edges', 'mmseg_ext::semantic_edges'},
     'semantic_edge_metric': {'semantic_edges', 'mmseg_ext::semantic_edges'},

@@ -24,7 +24,8 @@ def results():
         'forward': phase(0.001, ours=0.002, theirs=0.004),
         'forward+backward': phase(0.002, ours=0.02, theirs=0.01),
     }
-    step = {'training step': phase(None, **{'ours: fast': 0.01, 'slow': 20.})}
+    seconds = {'ours: fast': 0.01, 'ours: other': 0.001, 'slower': 30., 'slow': 20.}
+    step = {'training step': phase(None, **seconds)}
     return dict(environment=ENVIRONMENT, cases=dict(
         a_loss=dict(inputs='2x3', phases=phases), a_step=dict(inputs='4x5', phases=step)))
 
@@ -39,17 +40,60 @@ def test_times_have_three_digits_and_a_unit(seconds, text):
 
 def test_table_has_each_run_of_each_phase_and_losses_too(results):
     lines = report.case_table('a_loss', results['cases']['a_loss']).splitlines()
-    assert '| ours | 2.00 ms | 200 µs | 1.00 | 2.00 | 3 MiB |' in lines
-    assert '| theirs | 4.00 ms | 400 µs | 0.50 | 4.00 | 3 MiB |' in lines
-    assert '| theirs | 10.0 ms | 1.00 ms | 2.00 | 5.00 | 3 MiB |' in lines
+    assert '| ours | 2.00 ms | 200 µs | 1.00 | 2.0 | 3 MiB |' in lines
+    assert '| theirs | 4.00 ms | 400 µs | 0.50 | 4.0 | 3 MiB |' in lines
+    assert '| theirs | 10.0 ms | 1.00 ms | 2.00 | 5.0 | 3 MiB |' in lines
     assert '| *floor: 8.0 MB to move* | 1.00 ms | 0.00 µs | | 1 | |' in lines
 
 
-def test_page_says_on_what_the_numbers_were_measured(results):
+@pytest.mark.parametrize('factor, text', [
+    (17.41, '17'), (9.999, '10'), (1.044, '1.04'), (0.5, '0.50'), (0.0881, '0.088'),
+    (0.0005, '0.0005')])
+def test_ratios_have_two_digits_however_far_the_times_are_apart(factor, text):
+    assert report.format_factor(factor) == text
+
+
+@pytest.mark.parametrize('floors, text', [
+    (2257.13, '> 100'), (99.7, '100'), (9.96, '10'), (4.4786, '4.5'), (0.66, '0.7'), (None, '')])
+def test_floors_are_rounded_to_what_they_say(floors, text):
+    assert report.format_floors(dict(times_floor=floors)) == text
+
+
+def test_page_begins_with_one_row_a_case_of_ours_beside_the_fastest_baseline(results):
+    """In the last phase; the fastest run of all may be one of ours that computes something else."""
     page = report.readme(dict(some_cpu=results))
-    assert ('some CPU, 2 threads, commit 0123abc, torch 2.0, CPU kernels: PyTorch fallback'
-            in page)
-    assert '![some_cpu](some_cpu.png)' in page and '### a_loss' in page and '### a_step' in page
+    begin, rest = page.split('## All numbers')
+    assert '\n## some CPU, 2 threads, torch 2.0, CPU kernels: PyTorch fallback\n' in begin
+    assert ('| a_loss (forward+backward) | 20.0 ms | 10.0 ms, theirs | 2.00 | 10 | 3 MiB | 3 MiB |'
+            in begin)
+    assert '| a_step (training step) | 10.0 ms | 20.0 s, slow | 0.0005 |  | 3 MiB |' in begin
+    assert 'Of 2 cases ours is faster than the fastest baseline in 1, slower in 1, and' in begin
+    assert '### ' not in begin
+    assert rest.count('<details>') == rest.count('</details>') == 1
+    assert '![some_cpu](some_cpu.png)' in rest and '### a_loss' in rest and '### a_step' in rest
+
+
+@pytest.mark.parametrize('ratio, text', [
+    (0.94, 'in 1, slower in 0, and within 5% of it in 0'),
+    (0.96, 'in 0, slower in 0, and within 5% of it in 1'),
+    (1.04, 'in 0, slower in 0, and within 5% of it in 1'),
+    (1.06, 'in 0, slower in 1, and within 5% of it in 0')])
+def test_a_case_is_faster_or_slower_where_the_difference_is_above_5_per_cent(ratio, text):
+    case = dict(inputs='', phases=dict(all=phase(None, ours=ratio, theirs=1.)))
+    assert text in report.summary_table(dict(a_case=case))
+
+
+def test_page_says_which_commit_each_file_was_measured_at(results):
+    files = {name: dict(results, environment=dict(ENVIRONMENT, commit=commit)) for name, commit in
+             dict(a='0123abc', b='0123abc-dirty', c=None, d='0123abc').items()}
+    assert ('\nCommit 0123abc: a, d. Commit 0123abc with changes that were not committed: b. '
+            'Unknown commit: c.\n') in report.readme(files)
+
+
+def test_machines_have_tables_of_their_own(results):
+    other = dict(environment=dict(ENVIRONMENT, device='some GPU'), cases=results['cases'])
+    page = report.readme(dict(a_cpu=results, a_cuda=other)).split('## All numbers')[0]
+    assert page.count('| a_loss (') == page.count('\n## some ') == page.count('Of 2 cases') == 2
 
 
 @pytest.fixture
@@ -70,7 +114,7 @@ def test_figure_has_a_bar_for_each_run_and_phase_with_its_ratio(drawn):
     assert [bar.get_width() for bar in loss.patches] == pytest.approx([2, 4, 20, 10])
     assert [text.get_text() for text in loss.texts][:4] == [
         '2.00 ms', '4.00 ms (0.50)', '20.0 ms', '10.0 ms (2.00)']
-    assert len(step.patches) == 2
+    assert len(step.patches) == 4
 
 
 def test_figure_marks_the_floor_where_there_is_one(drawn):

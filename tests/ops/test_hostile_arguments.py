@@ -4,7 +4,6 @@ The calls are made by hostile_calls.py in two processes, 2,000 of each op. That 
 seconds of work (about 35 on one core), the price of reaching what lies behind the first checks: a
 single call in a hundred has what a certain check refuses.
 """
-import importlib.util
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hostile_samples import PUBLIC_ARGUMENTS, RAW_ARGUMENTS, TARGETS
 
 import mmseg_ext.ops as ops
 
@@ -22,11 +22,6 @@ pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith('linux'), reason='memory is guarded on Linux')]
 
 SCRIPT = Path(__file__).with_name('hostile_calls.py')
-spec = importlib.util.spec_from_file_location(
-    'hostile_samples', SCRIPT.with_name('hostile_samples.py'))
-hostile_samples = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(hostile_samples)
-TARGETS = hostile_samples.TARGETS
 CALLS, SEED, PROCESSES = 2000, '0', 2
 #: These refuse nothing: a NamedTuple, and a function without arguments.
 WITHOUT_CHECKS = ('RegionSet', 'extension_loaded')
@@ -70,8 +65,8 @@ def test_every_op_is_called():
     """A new op, public or raw, needs a line in hostile_samples.py that makes its arguments."""
     registered = {name.partition('::')[2] for name in torch._C._dispatch_get_all_op_names()
                   if name.startswith('mmseg_ext::')}
-    assert registered == set(hostile_samples.RAW_ARGUMENTS)
-    assert set(ops.__all__) == set(hostile_samples.PUBLIC_ARGUMENTS)
+    assert registered == set(RAW_ARGUMENTS)
+    assert set(ops.__all__) == set(PUBLIC_ARGUMENTS)
 
 
 @pytest.mark.parametrize('name', TARGETS)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-# As if the frameworks were not installed: nobody finds them, and an import of one fails.
+# As if the frameworks were not installed: they are not found, and an import of one fails.
 BLOCK = """
 import importlib.util
 import sys

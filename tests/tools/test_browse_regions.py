@@ -17,7 +17,7 @@ spec.loader.exec_module(tool)
 
 @pytest.fixture
 def config(tmp_path):
-    """Config of five scenes; in training with a wrapper, flips and the regions of the truth."""
+    """Config of five scenes; in training with a wrapper, flips and the ground truth's regions."""
     path = tmp_path / 'config.py'
     path.write_text("""
 custom_imports = dict(imports=['mmseg_ext'], allow_failed_imports=False)
@@ -61,7 +61,7 @@ def test_a_set_with_fewer_images_is_drawn_wholly(config, tmp_path):
     assert len(os.listdir(tmp_path / 'out')) == 5
 
 
-def test_the_regions_of_the_truth_are_left_out(config, tmp_path, drawn):
+def test_the_regions_of_the_ground_truth_are_left_out(config, tmp_path, drawn):
     out = ['--out-dir', str(tmp_path / 'out'), '--colour-space', 'rgb']
     tool.main([str(config), '--split', 'train', *out])
     tool.main([str(config), '--split', 'val', *out])

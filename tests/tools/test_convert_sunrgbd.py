@@ -48,7 +48,7 @@ def test_instances_of_a_class_are_merged_and_other_names_become_background():
 def test_converted_folders_are_read_by_the_dataset(download, tmp_path, capsys):
     target = tmp_path / 'out'
     tool.main([str(download), str(target)])
-    assert '1 names are none of the 37 classes' in capsys.readouterr().out
+    assert '1 names are not among the 37 classes' in capsys.readouterr().out
     expected = dict(
         train=[[CHAIR, CHAIR, 255], [WALL, WALL, WALL]], test=[[255] * 3, [255, WALL, WALL]])
     for split, label in expected.items():

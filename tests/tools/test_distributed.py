@@ -14,6 +14,8 @@ from mmseg_ext.engine import launch
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
+# A training or a test here takes 10 s and more: two processes import torch and mmseg, and meet.
+
 
 # For a file sitecustomize.py, which Python imports when it starts. Registered first, called last.
 LIST_THREADS = """

@@ -144,7 +144,7 @@ def test_two_settings_for_one_file_are_refused(config):
 
 
 def test_a_config_without_the_split_is_told_what_there_is(config):
-    with pytest.raises(SystemExit, match=r"none of \['x_dataloader'\]; it has \['train_data"):
+    with pytest.raises(SystemExit, match=r"no 'x_dataloader'; it has \['train_data"):
         run(config, '--splits', 'x')
 
 

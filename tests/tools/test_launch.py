@@ -156,13 +156,16 @@ def test_missing_base_of_a_config_is_named(tmp_path):
     config = tmp_path / 'config.py'
     config.write_text("_base_ = './no.py'")
     with pytest.raises(FileNotFoundError, match='config.py cannot be read, a file .*no.py'):
-        launch.load_config(argparse.Namespace(config=str(config), local_rank=0))
+        launch.read_config(str(config))
 
 
-def test_missing_config_ends_a_tool_with_one_sentence(monkeypatch):
-    monkeypatch.setattr(sys, 'argv', ['train.py', 'no.py'])
+@pytest.mark.parametrize('tool', [
+    'train', 'test', 'generate_regions', 'browse_regions', 'class_frequencies', 'show_semeda'])
+def test_missing_config_ends_a_tool_with_one_sentence(monkeypatch, tool):
+    checkpoint = ['no.pth'] if tool in ('test', 'show_semeda') else []
+    monkeypatch.setattr(sys, 'argv', [tool, 'no.py', *checkpoint])
     with pytest.raises(SystemExit, match='^error: config no.py does not exist.*$') as end:
-        runpy.run_path(str(TOOLS / 'train.py'), run_name='__main__')
+        runpy.run_path(str(TOOLS / f'{tool}.py'), run_name='__main__')
     assert end.value.__suppress_context__  # so Python prints the sentence alone
 
 

@@ -225,14 +225,14 @@ def test_wrong_options_are_refused(options, message, capsys):
 
 def test_a_missing_checkpoint_is_refused(make_model):
     config, _ = make_model('a')
-    with pytest.raises(SystemExit, match='checkpoint nowhere.pth does not exist; tools/train.py'):
+    with pytest.raises(SystemExit, match='checkpoint nowhere.pth does not exist; .*train.py'):
         tool.main([config, 'nowhere.pth'])
 
 
 def test_a_checkpoint_of_another_model_is_refused_with_both_names(make_model):
     config, _ = make_model('a')
     _, other = make_model('b', **{'model.decode_head.channels': 8})
-    with pytest.raises(SystemExit, match='a.py and .*b.pth: The checkpoint cannot be tested with'):
+    with pytest.raises(SystemExit, match='b.pth does not fit .*a.py: parameters of another'):
         tool.main([config, other])
 
 
@@ -268,5 +268,5 @@ def test_a_pipeline_without_the_truth_is_refused(make_model, tmp_path):
         _delete_=True, type='BaseSegDataset', data_prefix=dict(img_path=str(tmp_path)),
         metainfo=dict(classes=('a', ), palette=[[0, 0, 0]]), test_mode=True,
         pipeline=[dict(type='LoadImageFromFile'), dict(type='PackSegInputs')])
-    with pytest.raises(SystemExit, match='gives no truth: it needs LoadAnnotations'):
+    with pytest.raises(SystemExit, match='gives no ground truth: it needs LoadAnnotations'):
         tool.main([*make_model('a', **{'val_dataloader.dataset': dataset})])

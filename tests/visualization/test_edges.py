@@ -10,7 +10,7 @@ from mmseg_ext.visualization import (
     draw_entropy_sheet,
 )
 from mmseg_ext.visualization.edges import relative_entropy
-from mmseg_ext.visualization.stages import CAPTION_HEIGHT, GAP
+from mmseg_ext.visualization.tiles import CAPTION_HEIGHT, GAP
 
 PALETTE = [[200, 0, 0], [0, 200, 0], [0, 0, 200]]
 SIDE = 240  # of a tile

@@ -3,7 +3,7 @@ import pytest
 
 from mmseg_ext.visualization import draw_class_shares, draw_hard_pixels
 from mmseg_ext.visualization.hard_pixels import GREY, NAME_WIDTH, ROW_HEIGHT, class_counts
-from mmseg_ext.visualization.stages import CAPTION_HEIGHT, GAP
+from mmseg_ext.visualization.tiles import CAPTION_HEIGHT, GAP
 
 PALETTE = [[200, 0, 0], [0, 200, 0]]
 SIDE = 300

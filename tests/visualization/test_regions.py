@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg_ext.ops import RegionSet, hierarchical_regions
+from mmseg_ext.ops import RegionSet
 from mmseg_ext.visualization import draw_proposals, draw_winners, winning_regions
-from mmseg_ext.visualization.regions import PALE, region_areas
-from mmseg_ext.visualization.stages import CAPTION_HEIGHT, GAP
+from mmseg_ext.visualization.regions import PALE
+from mmseg_ext.visualization.tiles import CAPTION_HEIGHT, GAP
 
 PALETTE = [[200, 0, 0], [0, 200, 0]]
 SIDE = 320  # of a tile
@@ -66,17 +66,10 @@ def test_without_regions_nothing_wins_and_everything_can_be_drawn():
     regions = make_regions(np.full((8, 8), -1), [])
     prediction = np.zeros((8, 8), np.int64)
     winners = winning_regions(np.zeros((0, 2), np.float32), regions, prediction)
-    assert (winners == -1).all() and region_areas(regions).tolist() == []
+    assert (winners == -1).all() and regions.areas().tolist() == []
     image = np.zeros((8, 8, 3), np.uint8)
     draw_winners(image, prediction, winners, regions, PALETTE)
     draw_proposals(image, regions)
-
-
-def test_areas_count_pixels():
-    regions = make_regions([[0, 0, 1], [1, 2, -1]], [[0], [1, 2], [0, 1, 2]])
-    assert region_areas(regions).tolist() == [2, 3, 5]
-    tree = hierarchical_regions(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))
-    np.testing.assert_array_equal(region_areas(tree), tree.areas())
 
 
 @pytest.fixture

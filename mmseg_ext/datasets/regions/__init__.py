@@ -1,1 +1,1 @@
-"""What the transforms of regions work with: maps of cells, their arithmetic, and their files."""
+"""What the transforms of regions share: numbers of cells on a map, packing, and files."""

@@ -15,12 +15,5 @@ class CellMap(np.ndarray):
 
 
 def number_cells(cells: np.ndarray) -> np.ndarray:
-    """Leave out the number ``NO_CELL``: cells from there on are numbered one higher.
-
-    Args:
-        cells (np.ndarray): Numbers of cells, of any shape, from 0.
-
-    Returns:
-        np.ndarray: Their numbers in a pipeline, same shape and type.
-    """
+    """Leave out the number ``NO_CELL``: cells from there on are numbered one higher."""
     return cells + (cells >= NO_CELL).astype(cells.dtype)

@@ -1,7 +1,7 @@
 """The files that regions are kept in: one .npz per image, without pickle.
 
 Entries: ``settings``, a JSON object as text, and for each colour space S ``S_cells`` (H, W) in the
-narrowest type, ``S_indptr`` and ``S_indices`` (see ``RegionTree``). One colour space is read
+narrowest type, ``S_indptr`` and ``S_indices`` (see ``RegionSet``). One colour space is read
 without unpacking the others.
 """
 import io
@@ -15,27 +15,26 @@ from typing import Dict, Mapping, Tuple, Union
 
 import numpy as np
 
-#: cells (H, W) int32, indptr (R + 1,), indices (nnz,): region r consists of these cells.
-Regions = Tuple[np.ndarray, np.ndarray, np.ndarray]
+from mmseg_ext.ops import RegionSet
 
 Settings = Dict[str, Union[float, int]]
 #: Counts up when the same settings give other regions. Files of another version are made anew.
 VERSION = 1
-#: What the zip module raises on bytes that are no such file, KeyError on a missing entry.
+#: What the zip module raises for bytes of another kind, and KeyError for a missing entry.
 BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, OSError, RuntimeError,
           ValueError)
 
 
 class BrokenRegionFile(Exception):
-    """The bytes are not those of a file of regions."""
+    """The bytes are not a complete file of regions."""
 
 
-def write_regions(path: str, regions: Mapping[str, Regions], settings: Settings) -> None:
+def write_regions(path: str, regions: Mapping[str, RegionSet], settings: Settings) -> None:
     """Write the regions of an image, at once or not at all.
 
     Args:
         path (str): The file; its folder is made where it is missing.
-        regions (Mapping[str, Regions]): Cells, indptr and indices for each colour space.
+        regions (Mapping[str, RegionSet]): The regions in each colour space.
         settings (dict): What they were made with.
     """
     entries = dict(settings=np.array(json.dumps(dict(settings, version=VERSION))))
@@ -57,26 +56,18 @@ def write_regions(path: str, regions: Mapping[str, Regions], settings: Settings)
             os.remove(temporary)
 
 
-def read_regions(data: bytes, colour_space: str) -> Tuple[Regions, Settings]:
-    """Read the regions of one colour space.
+def read_regions(data: bytes, colour_space: str) -> Tuple[RegionSet, Settings]:
+    """Read the regions of one colour space from the bytes of a file, and the settings they were
+    made with.
 
-    Args:
-        data (bytes): Content of the file.
-        colour_space (str): ``'rgb'``, ``'hsv'`` or ``'lab'``.
-
-    Returns:
-        tuple: (cells (H, W) int32, indptr (R + 1,) int64, indices (nnz,) int64), and the settings
-        they were made with.
-
-    Raises:
-        BrokenRegionFile: If this is no complete file of regions.
+    Raises a BrokenRegionFile if this is no complete file of regions.
     """
     types = dict(cells=np.int32, indptr=np.int64, indices=np.int64)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             settings = json.loads(str(_entry(archive, 'settings')))
-            regions = tuple(_entry(archive, f'{colour_space}_{name}').astype(kind)
-                            for name, kind in types.items())
+            regions = RegionSet(*(_entry(archive, f'{colour_space}_{name}').astype(kind)
+                                  for name, kind in types.items()))
     except BROKEN as error:
         raise BrokenRegionFile(f'{type(error).__name__}: {error}') from error
     version = settings.pop('version', None)

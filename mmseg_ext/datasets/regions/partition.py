@@ -1,61 +1,51 @@
 """From the cells of a pipeline to the regions that a head gets, by index entries only.
 
-Shapes: H x W pixels, R regions, S cells, K components of the truth.
+Till the end ``cells`` of a ``RegionSet`` has one entry for each run of pixels, a hundredth of them.
+
+Shapes: H x W pixels in N runs, R regions, S cells, K components of equal labels.
 """
-from typing import NamedTuple, Optional
+from typing import Optional, Tuple
 
 import numpy as np
 
+from mmseg_ext.ops import RegionSet
+from mmseg_ext.ops.pixel_runs import PixelRuns, connected_components, find_runs, ranges
+
 from .cell_map import NO_CELL
-from .pixel_runs import PixelRuns, connected_components, find_runs, ranges
 
 #: Label of pixels without a label.
 UNLABELLED = 255
 
 
-class Partition(NamedTuple):
-    """Cells of an image and the regions that consist of them.
-
-    Attributes:
-        runs (PixelRuns): Runs of pixels, none of them in two cells.
-        cell_of_run (np.ndarray): int64, the cell of each run, 0 to S - 1; -1 for none.
-        num_cells (int): S. Every cell has a pixel.
-        indptr (np.ndarray): (R + 1,) int64. Region r consists of the cells
-            ``indices[indptr[r]:indptr[r + 1]]``.
-        indices (np.ndarray): (nnz,) int64, ascending within a region.
-    """
-    runs: PixelRuns
-    cell_of_run: np.ndarray
-    num_cells: int
-    indptr: np.ndarray
-    indices: np.ndarray
-
-    @property
-    def cells(self) -> np.ndarray:
-        """The cell of each pixel: (H, W) int32."""
-        return self.runs.paint(self.cell_of_run.astype(np.int32))
-
-
-def make_partition(cells: np.ndarray,
-                   indptr: np.ndarray,
-                   indices: np.ndarray,
-                   labels: Optional[np.ndarray] = None,
-                   min_gt_iou: float = 0.) -> Partition:
-    """Number the cells that are left densely, drop empty regions, and add those of the truth.
+def partition(regions: RegionSet,
+              labels: Optional[np.ndarray] = None,
+              min_gt_iou: float = 0.,
+              rectangular: bool = False) -> RegionSet:
+    """Number the cells that are left densely, drop empty regions, and add the ground truth.
 
     Args:
-        cells (np.ndarray): (H, W), the cell of each pixel as in a pipeline, ``NO_CELL`` for none.
-        indptr (np.ndarray): (R + 1,)
-        indices (np.ndarray): (nnz,), region r consists of ``indices[indptr[r]:indptr[r + 1]]``.
+        regions (RegionSet): Cells as a pipeline has moved them, ``NO_CELL`` outside the cells.
         labels (np.ndarray, optional): (H, W). If given, cells are split by the 8-connected
             components of equal labels, and each component is one more region, after the others and
-            in the order of its first pixel. Pixels labelled 255 are in none.
+            in the order of its first pixel. Pixels labelled 255 are in no component.
         min_gt_iou (float): Regions whose best IoU with a component is lower are dropped; all pixels
             count, labelled or not. Without any component, all are kept.
+        rectangular (bool): Replace each region by its bounding box; cells are then the pixels that
+            lie in the same boxes, numbered in the order of their first pixels.
 
     Returns:
-        Partition: Cells and regions.
+        RegionSet: Tensors; every cell and every region has a pixel.
     """
+    runs, moved = _number_cells(regions, labels, min_gt_iou)
+    if rectangular and moved.num_regions:
+        runs, moved = _make_rectangular(runs, moved)
+    cells = runs.paint(moved.cells.astype(np.int32))
+    return RegionSet(cells, moved.indptr, moved.indices, moved.num_cells).tensors()
+
+
+def _number_cells(regions: RegionSet, labels: Optional[np.ndarray],
+                  min_gt_iou: float) -> Tuple[PixelRuns, RegionSet]:
+    cells, indptr, indices = regions
     if labels is None:
         runs = find_runs(cells)
         component = np.zeros(len(runs.first), np.int64)
@@ -64,10 +54,9 @@ def make_partition(cells: np.ndarray,
         label_runs, components = connected_components(labels, UNLABELLED)
         component = components[np.searchsorted(label_runs.last, runs.first)]
     num_components = component.max(initial=0)
-    old = cells.ravel()[runs.first]
 
-    # a new cell for each pair of old cell and component; those of one old cell are neighbours
-    pairs, new = np.unique(old * (num_components + 1) + component, return_inverse=True)
+    # a new cell for each pair of old cell and component; the new cells of an old one are neighbours
+    pairs, new = np.unique(runs.pick(cells) * (num_components + 1) + component, return_inverse=True)
     old_of, component_of = np.divmod(pairs, num_components + 1)
     real = (old_of != NO_CELL) | (component_of > 0)
     cell_of_run = np.where(real, np.cumsum(real) - 1, -1)[new]
@@ -76,43 +65,33 @@ def make_partition(cells: np.ndarray,
     start = np.searchsorted(old_of, indices)
     count = np.searchsorted(old_of, indices, side='right') - start
     indptr = np.append(0, np.cumsum(count))[indptr]
-    # where a region is empty, its end is that of the one before
+    # where a region is empty, its end is the end of the one before
     indptr = np.append(0, indptr[1:][np.diff(indptr) > 0])
-    proposals = Partition(runs, cell_of_run, len(old_of), indptr, ranges(start, count))
+    proposals = RegionSet(cell_of_run, indptr, ranges(start, count), len(old_of))
     if num_components == 0:
-        return proposals
+        return runs, proposals
     if min_gt_iou > 0:
-        keep = _best_iou(proposals, component_of, num_components) >= min_gt_iou
-        proposals = _select(proposals, keep)
+        areas = runs.areas(cell_of_run, proposals.num_cells)
+        proposals = proposals.select(_best_iou(proposals, areas, component_of) >= min_gt_iou)
     # a stable sort: the cells of a component stay ascending
     truth = np.argsort(component_of, kind='stable')[np.count_nonzero(component_of == 0):]
     ends = len(proposals.indices) + np.cumsum(np.bincount(component_of)[1:])
-    return proposals._replace(
-        indptr=np.append(proposals.indptr, ends), indices=np.append(proposals.indices, truth))
+    return runs, RegionSet(cell_of_run, np.append(proposals.indptr, ends),
+                           np.append(proposals.indices, truth), len(old_of))
 
 
-def make_rectangular(partition: Partition, seed: int = 0) -> Partition:
+def _make_rectangular(runs: PixelRuns, regions: RegionSet) -> Tuple[PixelRuns, RegionSet]:
     """Replace each region by its bounding box.
 
-    The new cells are the pixels that lie in the same boxes, numbered in the order of their first
-    pixels. Each box has a random number of 64 bits, and pixels whose numbers add up to the same are
-    in the same boxes (with 2,000 boxes and 100,000 cells, the probability that two sums coincide by
+    Each box has a random number of 64 bits, and pixels whose numbers add up to the same are in the
+    same boxes (with 2,000 boxes and 100,000 cells, the probability that two sums coincide by
     accident is below 1e-9).
-
-    Args:
-        partition (Partition): Cells and regions.
-        seed (int): Of these numbers. The result does not depend on it.
-
-    Returns:
-        Partition: Cells and as many regions, whose masks are rectangles.
     """
-    height, width = partition.runs.shape
-    num_regions = len(partition.indptr) - 1
-    if num_regions == 0:
-        return partition
-    x1, y1, x2, y2 = _region_boxes(partition).T
-    numbers = np.random.default_rng(seed).integers(
-        1, np.iinfo(np.uint64).max, num_regions, dtype=np.uint64)
+    height, width = runs.shape
+    boxes = regions.join_boxes(runs.bounds(regions.cells, regions.num_cells))
+    x1, y1, x2, y2 = boxes.T
+    numbers = np.random.default_rng(0).integers(
+        1, np.iinfo(np.uint64).max, len(boxes), dtype=np.uint64)
     # the sum at a pixel by its differences; unsigned numbers wrap around, so nothing is lost
     total = np.zeros((height + 1, width + 1), np.uint64)
     for y, x, values in ((y1, x1, numbers), (y2 + 1, x2 + 1, numbers), (y1, x2 + 1, 0 - numbers),
@@ -121,59 +100,37 @@ def make_rectangular(partition: Partition, seed: int = 0) -> Partition:
     total = total.cumsum(axis=0).cumsum(axis=1)[:height, :width]
 
     runs = find_runs(total)
-    sums, first, cell_of_run = np.unique(
-        total.ravel()[runs.first], return_index=True, return_inverse=True)
+    sums, first, cell_of_run = np.unique(runs.pick(total), return_index=True, return_inverse=True)
     order = np.argsort(first)
     order = order[sums[order] != 0]
     number = np.full(len(sums), -1, np.int64)
     number[order] = np.arange(len(order))
 
-    # a cell is in a box if its first pixel is; those in the rows of a box follow each other
+    # a cell is in a box if its first pixel is; the cells in the rows of a box follow each other
     y, x = np.divmod(runs.first[first[order]], width)
     start = np.searchsorted(y, y1)
     count = np.searchsorted(y, y2, side='right') - start
-    cell, region = ranges(start, count), np.repeat(np.arange(num_regions), count)
+    cell, region = ranges(start, count), np.repeat(np.arange(len(boxes)), count)
     inside = (x[cell] >= x1[region]) & (x[cell] <= x2[region])
-    indptr = np.append(0, np.cumsum(np.bincount(region[inside], minlength=num_regions)))
-    return Partition(runs, number[cell_of_run], len(order), indptr, cell[inside])
+    indptr = np.append(0, np.cumsum(np.bincount(region[inside], minlength=len(boxes))))
+    return runs, RegionSet(number[cell_of_run], indptr, cell[inside], len(order))
 
 
-def _region_boxes(partition: Partition) -> np.ndarray:
-    """Bounding boxes: (R, 4) int64, x1, y1, x2, y2 of the outermost pixels."""
-    inside = partition.cell_of_run >= 0
-    runs, cell = partition.runs.boxes[inside], partition.cell_of_run[inside]
-    upper_left = np.full((partition.num_cells, 2), max(partition.runs.shape))
-    lower_right = np.full((partition.num_cells, 2), -1)
-    np.minimum.at(upper_left, cell, runs[:, :2])
-    np.maximum.at(lower_right, cell, runs[:, 2:])
-    starts = partition.indptr[:-1]
-    return np.concatenate([np.minimum.reduceat(upper_left[partition.indices], starts),
-                           np.maximum.reduceat(lower_right[partition.indices], starts)], axis=1)
+def _best_iou(regions: RegionSet, areas: np.ndarray, component_of: np.ndarray) -> np.ndarray:
+    """Highest IoU of each region with a component, (R,).
 
-
-def _best_iou(partition: Partition, component_of: np.ndarray, num_components: int) -> np.ndarray:
-    """Highest IoU of each region with a component, (R,); every cell lies in one component or 0."""
+    Each cell has an area, (S,), and lies in one component, (S,), or in 0, which is not one.
+    """
     from scipy.sparse import csr_array
-    inside = partition.cell_of_run >= 0
-    sizes = np.bincount(partition.cell_of_run[inside], partition.runs.lengths[inside],
-                        minlength=partition.num_cells)
-    members = csr_array((np.ones(len(partition.indices)), partition.indices, partition.indptr),
-                        shape=(len(partition.indptr) - 1, partition.num_cells))
+    shape = regions.num_regions, regions.num_cells
+    members = csr_array((np.ones(len(regions.indices)), regions.indices, regions.indptr), shape)
+    truth_areas = np.bincount(component_of, areas)[1:]
     labelled = component_of > 0
     common = (members @ csr_array(
-        (sizes[labelled], (np.flatnonzero(labelled), component_of[labelled] - 1)),
-        shape=(partition.num_cells, num_components))).tocoo()
-    areas = members @ sizes
-    truth = np.bincount(component_of, sizes, minlength=num_components + 1)[1:]
-    best = np.zeros(len(areas))
+        (areas[labelled], (np.flatnonzero(labelled), component_of[labelled] - 1)),
+        (regions.num_cells, len(truth_areas)))).tocoo()
+    region_areas = members @ areas
+    best = np.zeros(len(region_areas))
     np.maximum.at(best, common.row,
-                  common.data / (areas[common.row] + truth[common.col] - common.data))
+                  common.data / (region_areas[common.row] + truth_areas[common.col] - common.data))
     return best
-
-
-def _select(partition: Partition, keep: np.ndarray) -> Partition:
-    """Keep some of the regions."""
-    counts = np.diff(partition.indptr)
-    return partition._replace(
-        indptr=np.append(0, np.cumsum(counts[keep])),
-        indices=partition.indices[np.repeat(keep, counts)])

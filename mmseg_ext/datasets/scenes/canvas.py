@@ -24,13 +24,13 @@ def _interleave(colours: np.ndarray, elements: np.ndarray) -> np.ndarray:
 class Canvas:
     """An image in which every pixel also knows which element it shows.
 
-    The sheet has four channels: blue, green, red and the number of an element. Whatever is
+    The sheet has four channels: blue, green, red and the number of an element. What is
     painted later covers colour *and* element, so occlusion needs no bookkeeping: the label map
     and the instance map are two table look-ups at the end. Elements 0 ... C-1 are the classes
     themselves; each object and each ignored thing takes a number of its own.
 
-    Args:
-        size (tuple[int, int]): Height and width in pixels.
+    Points are columns and rows in pixels, 0.5 is the centre of the first; lengths are pixels,
+    colours are BGR. What reaches over the border is cut.
     """
 
     #: Element of unlabelled pixels that belong to no object.
@@ -47,18 +47,11 @@ class Canvas:
 
     @property
     def elements(self) -> np.ndarray:
-        """np.ndarray: (H, W) uint8 view of the element channel."""
+        """(H, W) uint8 view of the element channel."""
         return self.pixels[..., 3]
 
     def new_object(self, label: int) -> int:
-        """Take a number for a new object.
-
-        Args:
-            label (int): Class index of the object.
-
-        Returns:
-            int: Its element number; the ignored one when no number is left.
-        """
+        """Take a number for a new object of a class; `IGNORED_THING` when none is left."""
         if self._next > 255:
             return self.IGNORED_THING
         self._labels[self._next] = label
@@ -66,51 +59,24 @@ class Canvas:
         return self._next - 1
 
     def polygon(self, points: np.ndarray, colour: Sequence[int], element: int) -> None:
-        """Fill a convex polygon.
-
-        Args:
-            points (np.ndarray): (n, 2) columns and rows in pixels, 0.5 = centre of the first.
-            colour (Sequence[int]): BGR.
-            element (int): Element number.
-        """
+        """Fill a convex polygon, (n, 2)."""
         cv2.fillConvexPoly(self.pixels, _corners(points), (*colour, element), cv2.LINE_8, _SHIFT)
 
     def polygons(self, points: np.ndarray, colours: Sequence[Sequence[int]],
                  elements: Sequence[int]) -> None:
-        """Fill convex polygons with equally many corners, one after the other.
-
-        Args:
-            points (np.ndarray): (m, n, 2) columns and rows in pixels.
-            colours (Sequence[Sequence[int]]): BGR of each.
-            elements (Sequence[int]): Element number of each.
-        """
+        """Fill m convex polygons with n corners each, (m, n, 2), one after the other."""
         for corners, colour, element in zip(_corners(points), colours, elements):
             cv2.fillConvexPoly(self.pixels, corners, (*colour, element), cv2.LINE_8, _SHIFT)
 
     def polyline(self, points: np.ndarray, colour: Sequence[int], element: int,
                  width: float) -> None:
-        """Draw a line of at least one pixel width through points.
-
-        Args:
-            points (np.ndarray): (n, 2) columns and rows in pixels.
-            colour (Sequence[int]): BGR.
-            element (int): Element number.
-            width (float): Width in pixels; rounded.
-        """
+        """Draw a line through points, (n, 2), at least one pixel wide."""
         cv2.polylines(self.pixels, [_corners(points)], False, (*colour, element),
                       max(1, int(round(width))), cv2.LINE_8, _SHIFT)
 
     def disk(self, centre: Sequence[float], radius: float, colour: Sequence[int], element: int,
              width: float = -1) -> None:
-        """Draw a disk, or a ring.
-
-        Args:
-            centre (Sequence[float]): Column and row in pixels.
-            radius (float): Radius in pixels.
-            colour (Sequence[int]): BGR.
-            element (int): Element number.
-            width (float): Width of the ring in pixels; -1 fills the disk. Defaults to -1.
-        """
+        """Draw a disk, or a ring if it has a width."""
         centre = tuple(int(round((c - 0.5) * (1 << _SHIFT))) for c in centre)
         thickness = -1 if width < 0 else max(1, int(round(width)))
         cv2.circle(self.pixels, centre, int(round(radius * (1 << _SHIFT))), (*colour, element),
@@ -118,15 +84,9 @@ class Canvas:
 
     def patch(self, top: int, left: int, mask: np.ndarray, colours: np.ndarray,
               element: int) -> None:
-        """Paint an array of colours where a mask says so.
+        """Paint colours (3, h, w), float BGR >= 0, where a mask (h, w) says so.
 
-        Args:
-            top (int): Row of the patch's first row; the patch may reach over every border.
-            left (int): Column of the patch's first column.
-            mask (np.ndarray): (h, w) bool.
-            colours (np.ndarray): (3, h, w) float, BGR planes, >= 0; values above 255
-                are clipped.
-            element (int): Element number.
+        Values above 255 are clipped. Row `top` and column `left` may lie outside of the image.
         """
         y0, x0 = max(-top, 0), max(-left, 0)
         y1 = min(mask.shape[0], self.size[0] - top)
@@ -139,23 +99,11 @@ class Canvas:
         cv2.copyTo(painted, chosen, target)
 
     def rows(self, top: int, colours: np.ndarray, elements: np.ndarray) -> None:
-        """Paint whole rows.
-
-        Args:
-            top (int): The first row.
-            colours (np.ndarray): (3, h, W) float, BGR planes, >= 0; values above 255
-                are clipped.
-            elements (np.ndarray): (h, W) uint8 element numbers.
-        """
+        """Paint rows from `top` on: colours (3, h, W) as in `patch`, elements (h, W) uint8."""
         self.pixels[top:top + elements.shape[0]] = _interleave(colours, elements)
 
     def ignore_outlines(self, label: int, width: int) -> None:
-        """Turn the outermost pixels of all objects of a class into unlabelled pixels.
-
-        Args:
-            label (int): Class index of the objects.
-            width (int): Width of the unlabelled outline in pixels.
-        """
+        """Turn the outermost `width` pixels of all objects of a class into unlabelled pixels."""
         elements = np.ascontiguousarray(self.elements)
         kernel = np.ones((2 * width + 1, 2 * width + 1), dtype=np.uint8)
         edge = cv2.morphologyEx(elements, cv2.MORPH_GRADIENT, kernel) > 0
@@ -163,12 +111,10 @@ class Canvas:
         self.elements[edge & objects] = self.IGNORED_THING
 
     def maps(self) -> Tuple[np.ndarray, np.ndarray]:
-        """The label map and the instance map.
+        """The label map and the instance map, (H, W) uint8 each.
 
-        Returns:
-            tuple[np.ndarray, np.ndarray]: (H, W) uint8 labels with 255 where unlabelled, and
-            (H, W) uint8 instances: 0 no object, 1 ... n the objects that can be seen, far ones
-            first, 255 an object's unlabelled pixels.
+        Labels are 255 where unlabelled. Instances are 0 where there is no object, 1 ... n for the
+        objects that can be seen, far ones first, and 255 for an object's unlabelled pixels.
         """
         elements = np.ascontiguousarray(self.elements)
         seen = cv2.calcHist([elements], [0], None, [256], [0, 256]).ravel() > 0

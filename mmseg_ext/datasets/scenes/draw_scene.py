@@ -1,4 +1,5 @@
 """Draws one street scene from two numbers."""
+from functools import partial
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import cv2
@@ -46,9 +47,8 @@ def draw_scene(seed: int, index: int,
 
     Returns:
         tuple[np.ndarray, np.ndarray, np.ndarray]: The image (H, W, 3) uint8 BGR; the labels (H, W)
-        uint8, indices into `CLASSES`, 255 where unlabelled; the instances (H, W) uint8: 0 where no
-        object is, 1 ... n for the objects that can be seen (cars, pedestrians and cyclists, far
-        ones first), 255 for unlabelled pixels of objects.
+        uint8, indices into `CLASSES`, 255 where unlabelled; the instances (H, W) uint8, see
+        :meth:`Canvas.maps`: the objects are cars, pedestrians and cyclists.
 
     Raises:
         ValueError: If a number or the size is out of range.
@@ -90,28 +90,13 @@ def draw_scene(seed: int, index: int,
 
 
 def check_number(name: str, value: int) -> None:
-    """Refuse a number that does not name a scene.
-
-    Args:
-        name (str): What the number is, for the message.
-        value (int): The number.
-
-    Raises:
-        ValueError: If it is not an integer of 0 ... 2**32 - 1.
-    """
+    """Raise a ValueError unless a number is an integer of 0 ... 2**32 - 1."""
     if not isinstance(value, (int, np.integer)) or not 0 <= value < 2**32:
         raise ValueError(f'{name} must be an integer from 0 to 2**32 - 1, but {value!r} was given.')
 
 
 def check_size(size: Sequence[int]) -> None:
-    """Refuse a size that is no picture's.
-
-    Args:
-        size (Sequence[int]): Height and width in pixels.
-
-    Raises:
-        ValueError: If it is not two integers of at least `MIN_SIZE`.
-    """
+    """Raise a ValueError unless a size is two integers (height, width) of at least `MIN_SIZE`."""
     if (not isinstance(size, (tuple, list)) or len(size) != 2
             or not all(isinstance(side, (int, np.integer)) for side in size)
             or min(size) < MIN_SIZE):
@@ -181,22 +166,22 @@ def _plan_sides(rng: np.random.Generator, canvas: Canvas, camera: Camera, light:
                 width=rng.uniform(8, 14), detached=detached,
                 style=surfaces.facade_style(rng))
             if building['end'] > surfaces.NEAR + 0.5:
-                items.append((building['end'], _later(surfaces.draw_building, canvas, camera, light,
-                                                      building, grain)))
+                items.append((building['end'], partial(surfaces.draw_building, canvas, camera,
+                                                       light, building, grain)))
             before = (height, setback)
             gap = rng.uniform(3, 14) if rng.random() < 0.3 else 0.0
             for _ in range(int(gap / 4)):  # a garden fills the gap
                 tree = _plan_tree(rng, green, wall + side * rng.uniform(1, 7),
                                   depth + length + gap * rng.uniform(0.2, 0.8))
-                items.append((tree['depth'], _later(surfaces.draw_tree, canvas, camera, light, tree,
-                                                    foliage)))
+                items.append((tree['depth'], partial(surfaces.draw_tree, canvas, camera, light,
+                                                     tree, foliage)))
             depth += length + gap
         # An avenue, or a tree now and then.
         spacing = rng.uniform(7, 13) if rng.random() < 0.4 else rng.uniform(20, 50)
         for place in np.arange(rng.uniform(6, 22), 90, spacing):
             tree = _plan_tree(rng, green, kerb + side * 0.7, place)
-            items.append((tree['depth'], _later(surfaces.draw_tree, canvas, camera, light, tree,
-                                                foliage)))
+            items.append((tree['depth'], partial(surfaces.draw_tree, canvas, camera, light, tree,
+                                                 foliage)))
     return items
 
 
@@ -220,7 +205,7 @@ def _plan_poles(rng: np.random.Generator, canvas: Canvas, camera: Camera, light:
         plan = dict(x=street['road'][side > 0] + side * 0.45, depth=depth, height=height,
                     width=width, colour=colour, arm=0.0, sign=None, light=None)
         plan.update(carries)
-        items.append((depth, _later(objects.draw_pole, canvas, camera, light, plan)))
+        items.append((depth, partial(objects.draw_pole, canvas, camera, light, plan)))
 
     for side in (-1, 1):
         height = rng.uniform(5.5, 8.5)
@@ -233,7 +218,7 @@ def _plan_poles(rng: np.random.Generator, canvas: Canvas, camera: Camera, light:
             for start, end in zip((1.5, *places[:-1]), places):
                 for drop in (0.2, 0.7):
                     wire = dict(x=x, height=height - drop, start=start, end=end, sag=0.4)
-                    items.append((end, _later(objects.draw_wires, canvas, camera, light, wire)))
+                    items.append((end, partial(objects.draw_wires, canvas, camera, light, wire)))
         for _ in range(rng.integers(0, 3)):
             sign = dict(_pick(rng, _SIGNS), size=rng.uniform(0.6, 1.0))
             pole(side, rng.uniform(6, 32), rng.uniform(2.2, 3.4), 0.09, sign=sign)
@@ -268,9 +253,8 @@ def _plan_traffic(rng: np.random.Generator, canvas: Canvas, camera: Camera, ligh
             if rng.random() > free:
                 cars.append(car)
             depth += car['length'] + rng.uniform(0.6, 1.5)
-    items: List[_Item] = []
-    for car in cars:
-        items.append(_thing(canvas, camera, light, objects.draw_car, car, CAR, car['depth'] + 1.5))
+    items = [_thing(canvas, camera, light, objects.draw_car, car, CAR, car['depth'] + 1.5)
+             for car in cars]
 
     for _ in range(rng.integers(4, 17)):
         side = int(rng.integers(2))
@@ -328,11 +312,6 @@ def _thing(canvas: Canvas, camera: Camera, light: Light, draw: Callable[..., Non
         draw(canvas, camera, light, thing, element)
 
     return depth, paint
-
-
-def _later(draw: Callable[..., None], *arguments: Any) -> Callable[[], None]:
-    """Bind arguments now, paint later."""
-    return lambda: draw(*arguments)
 
 
 def _draw_bonnet(rng: np.random.Generator, canvas: Canvas, light: Light) -> None:

@@ -17,8 +17,7 @@ _MOODS = (
 class Light:
     """Lights a colour by the mood of the scene and fades it into the haze by its distance.
 
-    Args:
-        rng (np.random.Generator): Source of the mood.
+    The mood is drawn from `rng`. Colours are BGR 0-255, distances metres.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -38,15 +37,7 @@ class Light:
         self.dusk = mood == 3
 
     def on_array(self, colours: np.ndarray, depth: Union[float, np.ndarray]) -> np.ndarray:
-        """Light an array of colours.
-
-        Args:
-            colours (np.ndarray): (3, h, w) float32 surface colours, BGR 0-255; changed in place.
-            depth (float | np.ndarray): Distance in metres, one number or broadcastable to (h, w).
-
-        Returns:
-            np.ndarray: (3, h, w) lit colours, the same array.
-        """
+        """Light colours (3, h, w) float32 in place; depth broadcasts to (h, w)."""
         clear = np.exp(-self.haze_density * np.asarray(depth, dtype=np.float32))
         for plane, gain, haze in zip(colours, self._gain, self._haze):
             plane *= clear * gain
@@ -55,16 +46,7 @@ class Light:
 
     def on_colour(self, colour: Sequence[float], depth: float,
                   brightness: float = 1.0) -> Tuple[int, int, int]:
-        """Light one colour.
-
-        Args:
-            colour (Sequence[float]): Surface colour, BGR 0-255.
-            depth (float): Distance in metres.
-            brightness (float): Factor of the surface's own slant to the sun. Defaults to 1.
-
-        Returns:
-            tuple[int, int, int]: BGR 0-255.
-        """
+        """Light one colour; `brightness` is the factor of the surface's slant to the sun."""
         clear = math.exp(-self.haze_density * depth)
         strength, veil = brightness * clear, 1 - clear
         blue, green, red = colour
@@ -74,16 +56,7 @@ class Light:
 
     def on_faces(self, colours: np.ndarray, depth: float,
                  brightness: Sequence[float]) -> List[List[int]]:
-        """Light the faces of one object.
-
-        Args:
-            colours (np.ndarray): (n, 3) surface colours, BGR 0-255.
-            depth (float): Distance of the object in metres.
-            brightness (Sequence[float]): (n,) factor of each face's slant to the sun.
-
-        Returns:
-            list[list[int]]: BGR 0-255 of each face.
-        """
+        """Light the faces of one object: colours (n, 3), brightness (n,) as in `on_colour`."""
         clear = math.exp(-self.haze_density * depth)
         lit = colours * np.array(brightness)[:, None] * (self.gain * clear)
         lit += self.sky_bottom * (1 - clear)

@@ -1,7 +1,8 @@
 """What stands and moves in a street: cars, people, bicycles, poles, signs and lights.
 
 Every function takes the object's plan as a dict: `x` and `depth` say where it stands (metres), the
-rest how it looks. Plans are chosen by `draw_scene`; nothing here draws random numbers.
+rest how it looks. Plans are chosen by `draw_scene`; nothing here draws random numbers. `element` is
+the number of the object on the canvas.
 """
 from typing import Any, Dict, Sequence, Tuple
 
@@ -75,13 +76,8 @@ def draw_car(canvas: Canvas, camera: Camera, light: Light, car: Dict[str, Any],
              element: int) -> None:
     """Paint a car that stands along the street, as a solid with three visible faces.
 
-    Args:
-        canvas (Canvas): What is painted on.
-        camera (Camera): Projects the car.
-        light (Light): Lights the faces.
-        car (dict): `x`, `depth`, `width`, `height`, `length` in metres, `colour` and `lamps`
-            (BGR), `boxy` (0 for a saloon, 1 for a van: windows upright, roof to both ends).
-        element (int): Element number.
+    Beside its place the plan has `width`, `height` and `length` in metres, `colour` and `lamps`
+    (BGR), and `boxy`: 0 for a saloon, 1 for a van (windows upright, roof to both ends).
     """
     depth, side = car['depth'], 1 if car['x'] < 0 else -1
     shape = _CAR.copy()
@@ -118,17 +114,10 @@ def draw_car(canvas: Canvas, camera: Camera, light: Light, car: Dict[str, Any],
 
 def draw_person(canvas: Canvas, camera: Camera, light: Light, person: Dict[str, Any],
                 element: int, lift: float = 0.0, stride: float = 1.0) -> None:
-    """Paint a person who walks across the view or along it.
+    """Paint a person who walks across the view or along it, `lift` metres above the ground.
 
-    Args:
-        canvas (Canvas): What is painted on.
-        camera (Camera): Projects the person.
-        light (Light): Lights the clothes.
-        person (dict): `x`, `depth`, `height` in metres; `step` in -1 ... 1, how far the legs are
-            apart; `coat`, `trousers`, `skin`, `hair` (BGR); `bag` (BGR or None).
-        element (int): Element number.
-        lift (float): Metres that the feet are above the ground. Defaults to 0.
-        stride (float): Factor of the step. Defaults to 1.
+    The plan has the `height` in metres; `step` in -1 ... 1, how far the legs are apart, times
+    `stride`; `coat`, `trousers`, `skin`, `hair` (BGR) and `bag` (BGR or None).
     """
     depth = person['depth']
     scale = camera.scale(depth)
@@ -156,13 +145,8 @@ def draw_cyclist(canvas: Canvas, camera: Camera, light: Light, cyclist: Dict[str
                  element: int) -> None:
     """Paint a person on a bicycle, from the side or from behind.
 
-    Args:
-        canvas (Canvas): What is painted on.
-        camera (Camera): Projects the cyclist.
-        light (Light): Lights the clothes.
-        cyclist (dict): As for `draw_person`, and `heading`: -1 or 1 for a ride to the left or to
-            the right, 0 for one along the street.
-        element (int): Element number.
+    The plan is a person's with the `frame` (BGR) and the `heading`: -1 or 1 for a ride to the left
+    or to the right, 0 for one along the street.
     """
     depth, heading = cyclist['depth'], cyclist['heading']
     metre = camera.scale(depth)
@@ -197,12 +181,8 @@ def draw_cyclist(canvas: Canvas, camera: Camera, light: Light, cyclist: Dict[str
 def draw_pole(canvas: Canvas, camera: Camera, light: Light, pole: Dict[str, Any]) -> None:
     """Paint a pole with what it carries: a lamp, a sign, a traffic light, or nothing.
 
-    Args:
-        canvas (Canvas): What is painted on.
-        camera (Camera): Projects the pole.
-        light (Light): Lights the pole.
-        pole (dict): `x`, `depth`, `height`, `width` in metres, `colour` (BGR), `arm` (metres that
-            it reaches over the road, signed), and `sign` / `light` (dict or None).
+    The plan has `height` and `width` in metres, `colour` (BGR), `arm` (metres that it reaches over
+    the road, signed), and `sign` and `light` (dict or None).
     """
     depth = pole['depth']
     metre = camera.scale(depth)
@@ -258,11 +238,7 @@ def _draw_traffic_light(canvas: Canvas, light: Light, signal: Dict[str, Any], to
 def draw_wires(canvas: Canvas, camera: Camera, light: Light, wire: Dict[str, Any]) -> None:
     """Paint a wire that hangs between two poles; it is one pixel wide and unlabelled.
 
-    Args:
-        canvas (Canvas): What is painted on.
-        camera (Camera): Projects the wire.
-        light (Light): Lights the wire.
-        wire (dict): `x`, `height`, `start`, `end` (Z of its ends), `sag`, all in metres.
+    Its plan has `x`, `height`, `start` and `end` (Z of its ends) and `sag`, all in metres.
     """
     way = np.linspace(0, 1, 9)
     points = np.stack((np.full(9, wire['x']), wire['height'] - 4 * wire['sag'] * way * (1 - way),

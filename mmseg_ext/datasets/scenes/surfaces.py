@@ -1,6 +1,7 @@
 """What a street is built of: sky, ground and facades, each painted in one pass over its pixels.
 
-Shapes: (H, W) the image, (h, w) the part of it that a surface can cover.
+Shapes: (H, W) the image, (h, w) the part of it that a surface can cover. `grain`, `patches` and
+`foliage` are noise from `smooth_noise`; plans (dicts, lengths in metres) come from `draw_scene`.
 """
 import math
 from typing import Any, Dict, Tuple
@@ -31,17 +32,11 @@ _SHOPS = np.float32([(60, 60, 170), (50, 120, 60), (150, 80, 40), (60, 60, 60), 
 
 def smooth_noise(rng: np.random.Generator, size: Tuple[int, int],
                  cells: Tuple[int, ...]) -> np.ndarray:
-    """Noise of several scales: random grids, enlarged and added up.
+    """Noise of several scales, (H, W) float32, mean about 0, mostly in -1 ... 1.
 
-    How many numbers are drawn does not depend on the size, so the pattern is the same at any.
-
-    Args:
-        rng (np.random.Generator): Source of the grids.
-        size (tuple[int, int]): Height and width in pixels.
-        cells (tuple[int, ...]): Cells per side of each grid; each weighs 0.6 of the one before.
-
-    Returns:
-        np.ndarray: (H, W) float32, mean about 0, mostly in -1 ... 1.
+    A random grid of each number of `cells` per side is enlarged and added up; each weighs 0.6 of
+    the one before. How many numbers are drawn does not depend on the size, so the pattern is the
+    same at any.
     """
     total = np.zeros(size, dtype=np.float32)
     weight = 1.0
@@ -60,14 +55,7 @@ def _remainder(values: np.ndarray, period: float) -> np.ndarray:
 
 
 def draw_sky(canvas: Canvas, camera: Camera, light: Light, rng: np.random.Generator) -> None:
-    """Paint a vertical gradient with clouds down to the horizon.
-
-    Args:
-        canvas (Canvas): What is painted on.
-        camera (Camera): Gives the horizon.
-        light (Light): Gives the colours.
-        rng (np.random.Generator): Source of the clouds.
-    """
+    """Paint a vertical gradient with clouds down to the horizon."""
     height = min(max(int(camera.horizon) + 1, 1), camera.size[0])
     cover, softness = rng.uniform(-0.9, 1.2), rng.uniform(0.5, 1.2)
     ramp = (camera.rows[:height] / max(camera.horizon, 1))[:, None]
@@ -82,14 +70,7 @@ def draw_sky(canvas: Canvas, camera: Camera, light: Light, rng: np.random.Genera
 
 
 def draw_skyline(canvas: Canvas, camera: Camera, light: Light, rng: np.random.Generator) -> None:
-    """Paint far houses and trees along the horizon.
-
-    Args:
-        canvas (Canvas): What is painted on.
-        camera (Camera): Gives the horizon.
-        light (Light): Gives the colours.
-        rng (np.random.Generator): Source of heights and colours.
-    """
+    """Paint far houses and trees along the horizon."""
     blocks = 40
     tops = rng.uniform(2, 16, size=blocks) * rng.uniform(0.4, 1.6)
     colours = _WALLS[rng.integers(len(_WALLS), size=blocks)]
@@ -114,13 +95,7 @@ def draw_ground(canvas: Canvas, camera: Camera, light: Light, street: Dict[str, 
                 grain: np.ndarray, patches: np.ndarray) -> None:
     """Paint road, lane markings, crossing, side streets and pavements below the horizon.
 
-    Args:
-        canvas (Canvas): What is painted on.
-        camera (Camera): Maps pixels to the ground.
-        light (Light): Lights the ground.
-        street (dict): The plan of the street, see `draw_scene`.
-        grain (np.ndarray): (H, W) fine noise, -1 ... 1.
-        patches (np.ndarray): (H, W) coarse noise, -1 ... 1.
+    `grain` is fine noise and `patches` coarse noise, (H, W).
     """
     top = min(max(int(camera.horizon), 0), camera.size[0])
     rows = camera.rows[top:]
@@ -185,14 +160,7 @@ def draw_ground(canvas: Canvas, camera: Camera, light: Light, street: Dict[str, 
 
 
 def facade_style(rng: np.random.Generator) -> Dict[str, Any]:
-    """Choose how a facade looks.
-
-    Args:
-        rng (np.random.Generator): Source of the choices.
-
-    Returns:
-        dict: Colours (BGR) and sizes (metres) that `draw_facade` reads.
-    """
+    """Choose how a facade looks: the colours (BGR) and sizes (metres) for `draw_facade`."""
     glass = rng.random() < 0.15
     floor = rng.uniform(2.7, 3.7)
     return dict(
@@ -220,17 +188,8 @@ def draw_facade(canvas: Canvas, camera: Camera, light: Light, style: Dict[str, A
     far along the wall and how deep, say all about its geometry; the height above the ground of
     all pixels is one outer product.
 
-    Args:
-        canvas (Canvas): What is painted on.
-        camera (Camera): Maps pixels to heights.
-        light (Light): Lights the wall.
-        style (dict): From `facade_style`.
-        height (float): Height of the wall in metres.
-        first (int): The first column of the image that the wall covers.
-        along (np.ndarray): (w,) metres along the wall, per column from there.
-        depth (np.ndarray): (w,) metres ahead of the camera, per column from there.
-        brightness (float): Factor of the wall's slant to the sun.
-        grain (np.ndarray): (H, W) fine noise, -1 ... 1.
+    `along` and `depth` are metres, (w,), from column `first` on; `brightness` is the factor of the
+    wall's slant to the sun; `grain` is fine noise, (H, W).
     """
     metre = depth / camera.focal
     nearest = depth.min()
@@ -291,14 +250,9 @@ def draw_building(canvas: Canvas, camera: Camera, light: Light, building: Dict[s
                   grain: np.ndarray) -> None:
     """Paint the two walls of a building that a camera in the street can see.
 
-    Args:
-        canvas (Canvas): What is painted on.
-        camera (Camera): Projects the walls.
-        light (Light): Lights the walls; the side away from the sun is darker.
-        building (dict): `x` of the street wall (metres, the sign is the side), `start` and `end`
-            of it along the street, `height`, `width` away from the street, `style`, and
-            `detached`: whether the wall that faces the camera can be seen.
-        grain (np.ndarray): (H, W) fine noise, -1 ... 1.
+    Its plan has `x` of the street wall (the sign is the side), `start` and `end` of it along the
+    street, `height`, `width` away from the street, `style`, and `detached`: whether the wall that
+    faces the camera can be seen.
     """
     x, side = building['x'], -1 if building['x'] < 0 else 1
     start, end = max(building['start'], NEAR), building['end']
@@ -331,13 +285,8 @@ def draw_tree(canvas: Canvas, camera: Camera, light: Light, tree: Dict[str, Any]
               foliage: np.ndarray) -> None:
     """Paint a trunk and a ragged crown that the background shows through.
 
-    Args:
-        canvas (Canvas): What is painted on.
-        camera (Camera): Projects the tree.
-        light (Light): Lights the leaves.
-        tree (dict): `x`, `depth`, `trunk`, `radius`, `height` in metres; `colour` (BGR); `cut`:
-            row and column of the window of `foliage` that this tree wears.
-        foliage (np.ndarray): (h, w) noise, -1 ... 1, larger than a window.
+    Its plan has `x`, `depth`, `trunk`, `radius` and `height` in metres; `colour` (BGR); `cut`: row
+    and column of the window of `foliage` that this tree wears.
     """
     scale = camera.scale(tree['depth'])
     column, ground = camera.project(np.array((tree['x'], 0, tree['depth'])))

@@ -1,9 +1,9 @@
 import numpy as np
 from mmseg.registry import TRANSFORMS
 
-from mmseg_ext.ops.hierarchical_regions import hierarchical_regions
+from mmseg_ext.ops import RegionSet, hierarchical_regions
 
-from .region_source import Regions, RegionSource
+from .region_source import RegionSource
 
 
 @TRANSFORMS.register_module()
@@ -12,15 +12,15 @@ class GenerateRegions(RegionSource):
 
     For data sets that are drawn, and to try settings out: it takes about 0.1 s for 256 x 256
     pixels. For files, ``LoadRegions`` reads what ``tools/generate_regions.py`` has found once. The
-    method is that of :func:`mmseg_ext.ops.hierarchical_regions`, with the settings of
-    `Region-based semantic segmentation with end-to-end training
-    <https://arxiv.org/abs/1607.07671>`_, section 4.1.
+    method is :func:`mmseg_ext.ops.hierarchical_regions`, with the settings of `Region-based
+    semantic segmentation with end-to-end training <https://arxiv.org/abs/1607.07671>`_, section
+    4.1.
 
     The regions travel as a map of cells, which mmseg's ``Resize``, ``RandomFlip``, ``RandomCrop``
-    and ``RandomRotate`` move like a label map, and an index that stays as it is. 255 is no cell,
-    since this is what they fill label maps with. ``RandomResize`` and ``RandomChoiceResize`` need
+    and ``RandomRotate`` move like a label map, and an index that stays as it is. 255 means no cell,
+    as these transforms fill label maps with 255. ``RandomResize`` and ``RandomChoiceResize`` need
     ``resize_type='mmseg.Resize'``, else they move ``gt_seg_map`` alone. Transforms that mix
-    several images (``RandomMosaic``) are not possible, as the index is that of one image, nor is
+    several images (``RandomMosaic``) are not possible, as the index belongs to one image, nor is
     ``Albu``, which moves ``gt_seg_map`` alone. ``Pad`` comes after all that move (a rotation of the
     padded image has another centre), and ``PackRegionInputs`` ends the pipeline.
 
@@ -30,7 +30,7 @@ class GenerateRegions(RegionSource):
 
     Added Keys:
 
-    - region_cells (np.ndarray): (H, W) int32, the cell of each pixel; 255 is none
+    - region_cells (np.ndarray): (H, W) int32, the cell of each pixel; 255 for no cell
     - region_index (tuple[np.ndarray]): indptr (R + 1,) and indices (nnz,), int64: region r consists
       of the cells ``indices[indptr[r]:indptr[r + 1]]``
     - region_scale_factor: what ``scale_factor`` was at this time
@@ -56,15 +56,7 @@ class GenerateRegions(RegionSource):
         ValueError: If an argument is out of its range, or the image is not (H, W, 3) uint8.
     """
 
-    def __init__(self,
-                 colour_space: str = 'rgb',
-                 scale: float = 100.,
-                 sigma: float = 0.8,
-                 min_size: int = 100,
-                 overlapping: bool = True) -> None:
-        super().__init__(colour_space, scale, sigma, min_size, overlapping)
-
-    def find_regions(self, results: dict, colour_space: str) -> Regions:
+    def find_regions(self, results: dict, colour_space: str) -> RegionSet:
         """Find the regions of ``results['img']``."""
         rgb = np.ascontiguousarray(results['img'][..., ::-1])
-        return hierarchical_regions(rgb, colour_space, **self.settings)[:3]
+        return hierarchical_regions(rgb, colour_space, **self.settings)

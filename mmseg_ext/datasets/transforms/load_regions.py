@@ -4,10 +4,13 @@ from typing import Optional
 import mmengine.fileio as fileio
 from mmseg.registry import TRANSFORMS
 
-from ..regions.files import BrokenRegionFile, describe, read_regions
-from .region_source import Regions, RegionSource
+from mmseg_ext.ops import RegionSet
+from mmseg_ext.tools import tool_command
 
-COMMAND = 'python tools/generate_regions.py CONFIG'
+from ..regions.files import BrokenRegionFile, describe, read_regions
+from .region_source import RegionSource
+
+COMMAND = tool_command('generate_regions.py', 'CONFIG')
 
 
 @TRANSFORMS.register_module()
@@ -15,13 +18,10 @@ class LoadRegions(RegionSource):
     """Load the regions that ``python tools/generate_regions.py CONFIG`` has found for the image.
 
     The settings are written here only: the tool reads them from the config, and a file that was
-    made with others is refused. Every file holds all three colour spaces, so ``colour_space`` and
-    ``overlapping`` can be changed without making the files again. The transform stands before all
-    that resize, flip, crop or rotate; how regions pass through these is said in
-    ``GenerateRegions``, which finds the same regions, each time anew.
-
-    The method is `Region-based semantic segmentation with end-to-end training
-    <https://arxiv.org/abs/1607.07671>`_, section 4.1.
+    made with other settings is refused. Every file holds all three colour spaces, so
+    ``colour_space`` and ``overlapping`` can be changed without making the files again. The
+    transform comes before all that resize, flip, crop or rotate. ``GenerateRegions`` finds the same
+    regions, each time anew; its docstring has the source and says how transforms move regions.
 
     Required Keys:
 
@@ -30,10 +30,7 @@ class LoadRegions(RegionSource):
 
     Added Keys:
 
-    - region_cells (np.ndarray): (H, W) int32, the cell of each pixel; 255 is none
-    - region_index (tuple[np.ndarray]): indptr (R + 1,) and indices (nnz,), int64: region r consists
-      of the cells ``indices[indptr[r]:indptr[r + 1]]``
-    - region_scale_factor: what ``scale_factor`` was at this time
+    - region_cells, region_index, region_scale_factor, as ``GenerateRegions`` adds them
 
     Modified Keys:
 
@@ -44,17 +41,11 @@ class LoadRegions(RegionSource):
         img_dir (str, optional): Folder of the images, likewise. The file of
             ``{img_dir}/sub/name.jpg`` is ``{regions_dir}/sub/name.npz``. Defaults to None: it is
             ``{regions_dir}/name.npz`` wherever the image lies.
-        colour_space (str): ``'rgb'``, ``'hsv'`` or ``'lab'``; or, for training, ``'random'``: one
-            of the three for each image, from NumPy's global generator. (In the paper each
-            mini-batch has one; a transform sees a single image.) Defaults to ``'rgb'``, which the
-            paper tests with.
-        scale (float): k of the superpixels; the higher, the larger they are. 100 for SIFT Flow, 400
-            for PASCAL Context. Defaults to 100.
-        sigma (float): Smoothing before the superpixels are found, pixels. Defaults to 0.8.
-        min_size (int): Regions with fewer pixels are left out, except for the whole image. 100 for
-            SIFT Flow, 400 for PASCAL Context. Defaults to 100.
-        overlapping (bool): False: every superpixel is a region and there are no others (the
-            non-overlapping regions of section 4.3). Defaults to True.
+        colour_space (str): As in ``GenerateRegions``. Defaults to ``'rgb'``.
+        scale (float): As in ``GenerateRegions``. Defaults to 100.
+        sigma (float): As in ``GenerateRegions``. Defaults to 0.8.
+        min_size (int): As in ``GenerateRegions``. Defaults to 100.
+        overlapping (bool): As in ``GenerateRegions``. Defaults to True.
         backend_args (dict, optional): Arguments of mmengine's file backend. Defaults to None.
 
     Raises:
@@ -98,13 +89,13 @@ class LoadRegions(RegionSource):
                                  'out.')
         return osp.join(self.regions_dir, osp.splitext(relative)[0] + '.npz')
 
-    def find_regions(self, results: dict, colour_space: str) -> Regions:
+    def find_regions(self, results: dict, colour_space: str) -> RegionSet:
         """Read the regions of ``results['img_path']``."""
         size = results['img'].shape[:2]
         if 'flip' in results or size != tuple(results.get('ori_shape', size))[:2]:
             raise ValueError('LoadRegions comes after a transform that flips or changes the size '
-                             'of the image, but the regions are those of the image as loaded: put '
-                             'it right behind LoadImageFromFile.')
+                             'of the image, but the regions belong to the image as loaded: put it '
+                             'right behind LoadImageFromFile.')
         path = self.regions_path(results['img_path'])
         try:
             data = fileio.get(path, backend_args=self.backend_args)
@@ -121,8 +112,8 @@ class LoadRegions(RegionSource):
             raise ValueError(f"LoadRegions: '{path}' was made with {describe(settings)}, but the "
                              f'config asks for {describe(self.settings)}; change the config, or '
                              f'make the files anew by: {COMMAND}')
-        if regions[0].shape != size:
-            height, width = regions[0].shape
+        if regions.cells.shape != size:
+            height, width = regions.cells.shape
             raise ValueError(f"LoadRegions: '{path}' is for an image of {height}x{width} pixels, "
                              f"but '{results['img_path']}' has {size[0]}x{size[1]}; make it anew "
                              f'by: {COMMAND}')

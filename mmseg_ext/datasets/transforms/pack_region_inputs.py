@@ -1,14 +1,13 @@
 from typing import Optional, Sequence
 
 import numpy as np
-import torch
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
-from mmseg_ext.ops.region_set import RegionSet
+from mmseg_ext.ops import RegionSet
 
 from ..regions.cell_map import NO_CELL, CellMap
-from ..regions.partition import make_partition, make_rectangular
+from ..regions.partition import partition
 
 
 @TRANSFORMS.register_module()
@@ -16,30 +15,30 @@ class PackRegionInputs(PackSegInputs):
     """Pack an image, its labels and its regions, which ``GenerateRegions`` or ``LoadRegions`` gave.
 
     As mmseg's ``PackSegInputs``, with ``regions`` in the meta information of the data sample: a
-    :class:`mmseg_ext.ops.region_set.RegionSet` for the image as it is now. Regions that have no
+    :class:`mmseg_ext.ops.RegionSet` for the image as it is now. Regions that have no
     pixel left are dropped, cells are numbered anew.
 
-    In training the regions of the truth are added: the 8-connected components of pixels with the
+    In training the ground-truth regions are added: the 8-connected components of pixels with the
     same label (`Region-based semantic segmentation with end-to-end training
-    <https://arxiv.org/abs/1607.07671>`_, section 4.1; the connectivity is that of the released
-    code). Cells are then split, so that each lies in one component, or has no label.
+    <https://arxiv.org/abs/1607.07671>`_, section 4.1; 8 neighbours as in the released code). Cells
+    are then split, so that each lies in one component, or has no label.
 
     Required Keys:
 
     - img, region_cells, region_index
     - gt_seg_map, with ``gt_regions``
-    - scale_factor, pad_shape, flip (optional), from which it is told why a map has another size
+    - scale_factor, pad_shape, flip (optional), which tell why a map has another size
 
     Args:
         meta_keys (Sequence[str], optional): Keys to pack beside ``regions``. Defaults to None:
-            those of ``PackSegInputs``.
-        gt_regions (bool): Whether to add the regions of the truth, after the others. For training.
+            the keys of ``PackSegInputs``.
+        gt_regions (bool): Whether to add the ground-truth regions, after the others. For training.
             Defaults to False.
         rectangular (bool): Replace every region by its bounding box ("purely rectangular" in table
-            4; those of the truth too, of which the paper says nothing). Cells are then the pixels
+            4; ground-truth regions too, of which the paper says nothing). Cells are then the pixels
             that lie in the same boxes, and may have several labels. Defaults to False.
-        min_gt_iou (float): With ``gt_regions``, drop the proposals whose best IoU with a region of
-            the truth is below. Pixels count whether labelled or not, and shapes as they are before
+        min_gt_iou (float): With ``gt_regions``, drop the proposals whose best IoU with a
+            ground-truth region is lower. All pixels count, labelled or not; shapes are taken before
             ``rectangular``. The released code has 0.1, the paper says nothing. Defaults to 0: all
             are kept.
 
@@ -68,7 +67,7 @@ class PackRegionInputs(PackSegInputs):
         if not 0 <= min_gt_iou <= 1:
             raise ValueError(f'min_gt_iou must be in [0, 1], got {min_gt_iou}.')
         if min_gt_iou > 0 and not gt_regions:
-            raise ValueError(f'min_gt_iou={min_gt_iou} compares with the regions of the truth: it '
+            raise ValueError(f'min_gt_iou={min_gt_iou} compares with ground-truth regions: it '
                              'needs gt_regions=True.')
         self.gt_regions = gt_regions
         self.rectangular = rectangular
@@ -81,7 +80,7 @@ class PackRegionInputs(PackSegInputs):
             results (dict): Results of the pipeline.
 
         Returns:
-            dict: ``inputs`` and ``data_samples``, as of ``PackSegInputs``.
+            dict: ``inputs`` and ``data_samples``, as ``PackSegInputs`` returns them.
         """
         if 'region_cells' not in results:
             raise KeyError('PackRegionInputs: the pipeline gives no regions; it needs LoadRegions '
@@ -97,14 +96,9 @@ class PackRegionInputs(PackSegInputs):
         return packed
 
     def _make_regions(self, results: dict) -> RegionSet:
+        moved = RegionSet(np.asarray(results['region_cells']), *results['region_index'])
         labels = results['gt_seg_map'] if self.gt_regions else None
-        partition = make_partition(
-            np.asarray(results['region_cells']), *results['region_index'], labels,
-            self.min_gt_iou)
-        if self.rectangular:
-            partition = make_rectangular(partition)
-        return RegionSet(*map(torch.from_numpy,
-                              (partition.cells, partition.indptr, partition.indices)))
+        return partition(moved, labels, self.min_gt_iou, self.rectangular)
 
     @staticmethod
     def _check_order(results: dict) -> None:

@@ -5,29 +5,21 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
+from mmseg_ext.ops import RegionSet
 from mmseg_ext.ops.hierarchical_regions import COLOUR_SPACES
 
 from ..regions.cell_map import CellMap, number_cells
-from ..regions.files import Regions
 
 
 class RegionSource(BaseTransform):
-    """Base of the transforms that put regions into a pipeline, wherever these come from.
+    """Base of ``GenerateRegions`` and ``LoadRegions``; arguments and keys as described there."""
 
-    Args:
-        colour_space (str): ``'rgb'``, ``'hsv'``, ``'lab'``, or ``'random'`` for one of the three
-            per image.
-        scale (float): k of the superpixels.
-        sigma (float): Smoothing before the superpixels are found, pixels.
-        min_size (int): Regions with fewer pixels are left out.
-        overlapping (bool): Whether there are regions at all scales, or the superpixels alone.
-
-    Raises:
-        ValueError: If an argument is out of its range.
-    """
-
-    def __init__(self, colour_space: str, scale: float, sigma: float, min_size: int,
-                 overlapping: bool) -> None:
+    def __init__(self,
+                 colour_space: str = 'rgb',
+                 scale: float = 100.,
+                 sigma: float = 0.8,
+                 min_size: int = 100,
+                 overlapping: bool = True) -> None:
         if colour_space not in (*COLOUR_SPACES, 'random'):
             raise ValueError(f"colour_space must be one of {COLOUR_SPACES} or 'random', got "
                              f'{colour_space!r}.')
@@ -46,7 +38,7 @@ class RegionSource(BaseTransform):
         return dict(scale=float(self.scale), sigma=float(self.sigma), min_size=int(self.min_size))
 
     @abstractmethod
-    def find_regions(self, results: dict, colour_space: str) -> Regions:
+    def find_regions(self, results: dict, colour_space: str) -> RegionSet:
         """Give the regions of the image at its present size, cells numbered from 0."""
 
     def transform(self, results: dict) -> dict:
@@ -58,12 +50,12 @@ class RegionSource(BaseTransform):
         Returns:
             dict: The same with ``region_cells``, which is in ``seg_fields``, and ``region_index``.
         """
-        cells, indptr, indices = self.find_regions(results, self._choose_colour_space())
-        if not self.overlapping:
-            indices = np.arange(cells.max() + 1, dtype=np.int64)
-            indptr = np.arange(len(indices) + 1, dtype=np.int64)
-        results['region_cells'] = number_cells(cells).view(CellMap)
-        results['region_index'] = indptr, number_cells(indices)
+        regions = self.find_regions(results, self._choose_colour_space())
+        if not self.overlapping:  # each cell is a region
+            edges = np.arange(regions.num_cells + 1)
+            regions = RegionSet(regions.cells, edges, edges[:-1])
+        results['region_cells'] = number_cells(regions.cells).view(CellMap)
+        results['region_index'] = regions.indptr, number_cells(regions.indices)
         # to tell later whether the image was resized since
         results['region_scale_factor'] = results.get('scale_factor')
         fields = results.setdefault('seg_fields', [])

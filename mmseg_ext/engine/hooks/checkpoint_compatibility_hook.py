@@ -36,30 +36,13 @@ class CheckpointCompatibilityHook(Hook):
     priority = 'VERY_HIGH'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare the checkpoint with the model.
-
-        Args:
-            runner (Runner): The runner that loads.
-            checkpoint (dict): The content of the file, with or without ``'state_dict'``.
-
-        Raises:
-            RuntimeError: The checkpoint does not fit.
-        """
+        """Compare the checkpoint with the model; a RuntimeError says what does not fit."""
         model = runner.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
-        state_dict = checkpoint.get('state_dict', checkpoint)
-        given = OrderedDict((re.sub(r'^module\.', '', name), value)
-                            for name, value in state_dict.items())
-        given._metadata = getattr(state_dict, '_metadata', {})  # versions of the modules
-        missing, unexpected, reshaped = self.load_what_fits(model, given)
-        if not (missing or unexpected or reshaped):
+        sentence, num_lacking = self.load(model, checkpoint)
+        if not sentence:
             return
-
-        sentence = self.describe(missing, unexpected, reshaped)
-        classes = self.class_counts(checkpoint, model, reshaped)
-        if classes is not None:
-            sentence += f'; the checkpoint has {classes[0]} classes, the model {classes[1]}'
 
         # Runner.train builds its loop before it loads; in Runner.test and Runner.val there is
         # only its config.
@@ -68,24 +51,37 @@ class CheckpointCompatibilityHook(Hook):
             purpose = 'resumed' if is_training else 'tested'
             raise RuntimeError(f'The checkpoint cannot be {purpose} with this model: {sentence}. '
                                'Use the config that it was trained with.')
-        if len(missing) + len(reshaped) >= self.num_weights(model):
+        if num_lacking >= self.num_weights(model):
             raise RuntimeError(f'The checkpoint has nothing for this model to start from: '
                                f'{sentence}. Leave load_from out or name another checkpoint.')
         runner.logger.warning(f'The checkpoint fits this model in part, the rest stays as '
                               f'initialised: {sentence}.')
 
+    @classmethod
+    def load(cls, model: nn.Module, checkpoint: dict) -> Tuple[str, int]:
+        """Load the weights of a checkpoint that fit a model without wrappers.
+
+        Gives a sentence about what does not fit, empty if all does, and the number of weights that
+        the model did not get.
+        """
+        state_dict = checkpoint.get('state_dict', checkpoint)
+        given = OrderedDict((re.sub(r'^module\.', '', name), value)
+                            for name, value in state_dict.items())
+        given._metadata = getattr(state_dict, '_metadata', {})  # versions of the modules
+        missing, unexpected, reshaped = cls.load_what_fits(model, given)
+        sentence = cls.describe(missing, unexpected, reshaped)
+        classes = cls.class_counts(checkpoint, model, reshaped)
+        if classes is not None:
+            sentence += f'; the checkpoint has {classes[0]} classes, the model {classes[1]}'
+        return sentence, len(missing) + len(reshaped)
+
     @staticmethod
     def load_what_fits(model: nn.Module,
                        given: 'OrderedDict[str, Any]') -> Tuple[List[str], List[str], Shapes]:
-        """Load the weights of a checkpoint that fit a model.
+        """Load the weights that fit and name those that do not.
 
-        Args:
-            model (nn.Module): The model, without wrappers.
-            given (OrderedDict): The weights of the checkpoint, with ``_metadata``.
-
-        Returns:
-            tuple: Names that are missing in the checkpoint, names that the model does not have,
-            and, by name, the two shapes (checkpoint, model) where they differ.
+        Gives names that are missing in the checkpoint, names that the model does not have, and, by
+        name, the two shapes (checkpoint, model) where they differ.
         """
         wanted = model.state_dict()
         reshaped = {

@@ -109,11 +109,7 @@ class HardPixelVisualizationHook(PictureHook):
         self._num_images = 0
 
     def before_run(self, runner: Runner) -> None:
-        """Find the decode head, the last one of a cascade, and what it selects.
-
-        Raises:
-            ValueError: There is none, or it does not bootstrap and nothing was given.
-        """
+        """Find the decode head, the last one of a cascade, and what it selects."""
         model, self._is_augmented = self.find_segmentor(runner)
         head = getattr(model, 'decode_head', None)
         if head is None:
@@ -242,7 +238,7 @@ class HardPixelVisualizationHook(PictureHook):
     def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
         if mode == 'train' or self._is_augmented:
             return
-        if self._statistics is None:  # this process had no image with a truth; others may have
+        if self._statistics is None:  # no labelled image in this process; others may have some
             self._statistics = HardPixelStatistics(self._head.num_classes)
         self._statistics.sum_over_processes()
         self._log(runner, mode, f'{mode}, all images')

@@ -33,14 +33,7 @@ class PictureHook(SegVisualizationHook):
         super().__init__(draw=draw, interval=interval, **kwargs)
 
     def find_segmentor(self, runner: Runner) -> Tuple[nn.Module, bool]:
-        """Give the model without its wrappers, and whether one of them is test-time augmentation.
-
-        Args:
-            runner (Runner): The runner that is about to run.
-
-        Returns:
-            tuple[nn.Module, bool]: Both.
-        """
+        """Give the model without wrappers, and whether one of these is test-time augmentation."""
         model, is_augmented = runner.model, False
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             is_augmented |= isinstance(model, BaseTTAModel)
@@ -49,19 +42,15 @@ class PictureHook(SegVisualizationHook):
 
     def add_picture(self, runner: Runner, title: str, picture: np.ndarray,
                     sample: SegDataSample) -> None:
-        """Store a picture of an image, and show it if that is asked for.
+        """Store a picture of an image, (H, W, 3) uint8 RGB, and show it if that is asked for.
 
-        Args:
-            runner (Runner): Gives the iteration.
-            title (str): What comes before the name of the image in that of the file.
-            picture (np.ndarray): (H, W, 3) uint8, RGB.
-            sample (SegDataSample): Of the image.
+        The name of its file is ``title``, the name of the image and the iteration.
         """
         name = sample.img_path.replace('\\', '/').rpartition('/')[2].rpartition('.')[0]
         self.add_titled(runner, f'{title}_{name}', picture)
 
     def add_titled(self, runner: Runner, title: str, picture: np.ndarray) -> None:
-        """Store a picture under its title alone (arguments as ``add_picture``)."""
+        """Store a picture under its title alone, otherwise as ``add_picture``."""
         # In a test the training loop is a config; runner.iter would build it, with its data set.
         has_loop = not isinstance(getattr(runner, '_train_loop', runner), (dict, type(None)))
         step = runner.iter if has_loop else 0
@@ -71,15 +60,7 @@ class PictureHook(SegVisualizationHook):
 
 
 def to_rgb(image: Tensor, size: Tuple[int, int]) -> np.ndarray:
-    """Turn an image of a batch into what is drawn.
-
-    Args:
-        image (Tensor): (3, H, W) uint8, BGR.
-        size (tuple[int, int]): Height and width of the drawing.
-
-    Returns:
-        np.ndarray: Of this size, (H', W', 3) uint8, RGB.
-    """
+    """Turn an image of a batch, (3, H, W) uint8 BGR, into one to draw on: (*size, 3) uint8 RGB."""
     image = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
     return cv2.resize(image, size[::-1])[..., ::-1]
 

@@ -16,7 +16,7 @@ from .picture_hook import PictureHook, to_rgb, truth_of
 class RegionVisualizationHook(PictureHook):
     """Draw a prediction and the regions that it was taken from.
 
-    Image, truth, prediction with the borders between the regions that won, and how large the
+    Image, ground truth, prediction with the borders of the regions that won, and how large the
     winner of each pixel is: whether the network recognises things as a whole, section 3.2 of
     `Region-based semantic segmentation with end-to-end training
     <https://arxiv.org/abs/1607.07671>`_.
@@ -50,11 +50,7 @@ class RegionVisualizationHook(PictureHook):
         self._num_images = 0
 
     def before_run(self, runner: Runner) -> None:
-        """Find the decode head.
-
-        Raises:
-            ValueError: It is no ``RegionHead``.
-        """
+        """Find the decode head, which has to be a ``RegionHead``."""
         model, self._is_augmented = self.find_segmentor(runner)
         self._head = getattr(model, 'decode_head', None)
         if not isinstance(self._head, RegionHead):

@@ -83,21 +83,11 @@ class SemanticEdgeNetHook(Hook):
         self._loaded: Dict[str, dict] = {}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Remember the networks of a checkpoint, in case the run is resumed from it.
-
-        Args:
-            runner (Runner): The runner that loads.
-            checkpoint (dict): The content of the file.
-        """
+        """Remember the networks of a checkpoint, in case the run is resumed from it."""
         self._loaded = checkpoint.get(KEY, {})
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Put the networks into a checkpoint, beside the ``state_dict``.
-
-        Args:
-            runner (Runner): The runner that saves.
-            checkpoint (dict): The content of the file.
-        """
+        """Put the networks into a checkpoint, beside the ``state_dict``."""
         contents = {name: loss.edge_net.content()
                     for name, (loss, _) in _named_losses(_unwrapped(runner.model)).items()
                     if loss.is_ready}
@@ -106,9 +96,6 @@ class SemanticEdgeNetHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Load or train the networks.
-
-        Args:
-            runner (Runner): The runner that is about to train.
 
         Raises:
             ValueError: If a loss was made for another number of classes than its head; a file is of
@@ -290,16 +277,9 @@ def _named_losses(model: nn.Module) -> Dict[str, Tuple[SEMEDALoss, nn.Module]]:
 
 
 def losses_of(model: nn.Module) -> List[Tuple[SEMEDALoss, nn.Module]]:
-    """Find the losses of a model's heads.
+    """Find the losses of a model's heads, each with its head, and give them their networks.
 
-    Args:
-        model (nn.Module): A segmentor.
-
-    Returns:
-        list[tuple[SEMEDALoss, nn.Module]]: Each with its head.
-
-    Raises:
-        ValueError: If one was made for another number of classes than its head.
+    A ValueError says that a loss was made for another number of classes than its head.
     """
     losses = []
     for head in model.modules():

@@ -11,7 +11,7 @@ from .picture_hook import PictureHook, to_rgb, truth_of
 
 @HOOKS.register_module()
 class StageVisualizationHook(PictureHook):
-    """Draw input, truth and every stage's label map side by side (Fig. 5 of the LRN paper).
+    """Draw input, ground truth and every stage's label map side by side (Fig. 5 of LRN).
 
     The pictures are ``{mode}_{image name}_{iteration}.png``, see :class:`PictureHook`. Needs the
     model type ``StagewiseEncoderDecoder``.

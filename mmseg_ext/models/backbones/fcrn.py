@@ -34,12 +34,12 @@ class FCRN(ResNet):
 
     Args:
         depth (int): 18, 34, 50, 101 or 152; the paper's are the last three.
-        output_stride (int): Pixels per cell of the last map: 8 (default) or 16.
+        output_stride (int): Pixels per position of the last map: 8 (default) or 16.
         dropout (Sequence[float]): Rates of the last residual blocks, the last entry for the last
             block. Defaults to (0.3, 0.5), the rates of "Wider or Deeper"; () has none, as the
             paper's "vanilla" networks.
         style (str): Where a bottleneck block halves: ``'pytorch'`` (default) in its 3x3
-            convolution, ``'caffe'`` in the 1x1 before it. It has to be that of the weights.
+            convolution, ``'caffe'`` in the 1x1 before it. It has to fit the weights.
         norm_cfg (dict): Norm layers. Defaults to batch norm whose scale and shift are not trained.
         norm_eval (bool): Whether batch norm always uses its stored statistics. Defaults to True;
             with the default of ``norm_cfg`` this is the paper's frozen batch norm.
@@ -91,7 +91,7 @@ class FCRN(ResNet):
             strides=strides,
             dilations=dilations,
             # The first 3x3 convolution of a dilated stage took part in the halving, unless a 1x1
-            # before it did: its input is as dense as that of the stage before.
+            # before it did: its input is as dense as the input of the stage before.
             contract_dilation=block is BasicBlock or style == 'pytorch',
             style=style,
             norm_cfg=norm_cfg,

@@ -11,6 +11,7 @@ from mmseg.utils import OptMultiConfig
 from torch import Tensor
 
 from mmseg_ext.ops.semantic_edge_features import Layer, semantic_edge_features
+from mmseg_ext.tools import tool_command
 
 #: Before the names of the network's weights in a checkpoint of ``SemanticEdgeDetector``.
 PREFIX = 'edge_net.'
@@ -73,7 +74,7 @@ class SemanticEdgeNet(BaseModule):
         #: Where the weights were read from.
         self.source: Optional[str] = None
         self.class_agnostic = class_agnostic
-        if class_agnostic:  # in checkpoints; those of the usual network stay as they were
+        if class_agnostic:  # in checkpoints; the usual network's stay as they were
             self.register_buffer(FLAG, torch.tensor(True))
         self.convs = nn.ModuleList(
             nn.Conv2d(before, after, 3, padding=1) for before, after in zip(sizes, sizes[1:]))
@@ -158,9 +159,9 @@ class SemanticEdgeNet(BaseModule):
             checkpoint = CheckpointLoader.load_checkpoint(filename, map_location='cpu')
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"There is no semantic edge network '{filename}'. Train it by: python "
-                'tools/train.py configs/semeda/edges_1xb8-2k_DATASET.py; or leave init_cfg out: '
-                'SemanticEdgeNetHook then trains it at the start.') from None
+                f"There is no semantic edge network '{filename}'. Train it by: "
+                f"{tool_command('train.py', 'configs/semeda/edges_1xb8-2k_DATASET.py')}; or leave "
+                'init_cfg out: SemanticEdgeNetHook then trains it at the start.') from None
         self.read(checkpoint, filename, prefix)
 
     def read(self, checkpoint: dict, source: str, prefix: Optional[str] = None) -> None:
@@ -261,13 +262,7 @@ class SemanticEdgeNet(BaseModule):
         os.replace(f'{filename}.part', filename)  # never half a file
 
     def same_weights(self, checkpoint: dict) -> bool:
-        """Say whether a checkpoint holds the same weights.
-
-        Args:
-            checkpoint (dict): What :meth:`content` gives.
-
-        Returns:
-            bool: True if all are equal, bit by bit.
+        """Say whether a checkpoint (what :meth:`content` gives) holds the same weights, bit by bit.
         """
         own, given = self.content()['state_dict'], checkpoint['state_dict']
         return own.keys() == given.keys() and all(
@@ -279,13 +274,11 @@ class SemanticEdgeNet(BaseModule):
         return {name: value for name, value in tensors.items() if name != FLAG}
 
     def freeze(self) -> 'SemanticEdgeNet':
-        """Turn the parameters into buffers that are not saved, and set eval mode.
+        """Turn the parameters into buffers that are not saved, and set eval mode; gives the network
+        itself.
 
         Then no optimizer gets them, no weight decay moves them and a checkpoint of a segmentation
         model is the same with the loss and without it.
-
-        Returns:
-            SemanticEdgeNet: Itself.
         """
         self.project()
         if self.class_agnostic:

@@ -93,15 +93,7 @@ class VGG(BaseModule):
         super().init_weights()
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
-        """Encode images.
-
-        Args:
-            x (Tensor): Images, (N, in_channels, H, W).
-
-        Returns:
-            tuple[Tensor]: The maps of ``out_indices``, in that order. Map k is
-            (N, D_k, ceil(H / 2^k), ceil(W / 2^k)).
-        """
+        """Compute the maps of ``out_indices`` of images (N, 3, H, W)."""
         outs = []
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):

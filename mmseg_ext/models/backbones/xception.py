@@ -61,8 +61,8 @@ class Xception(BaseModule):
 
     Args:
         depth (int): 65 or 71. Defaults to 71.
-        output_stride (int): Pixels per cell of the last map: 8 (default), 16 or 32, which has no
-            dilation.
+        output_stride (int): Pixels per position of the last map: 8 (default), 16 or 32. With 32
+            there is no dilation.
         base_channels (int): Channels of the first convolution, 32 in the paper. All others are in
             proportion, rounded down; smaller values make CPU-sized networks. Defaults to 32.
         norm_cfg (dict): Norm layers. Its ``eps`` defaults to 1e-3, as in DeepLab.
@@ -143,15 +143,7 @@ class Xception(BaseModule):
                 f"'{name}.pth')\"") from None
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
-        """Encode images.
-
-        Args:
-            x (Tensor): Images, (N, 3, H, W).
-
-        Returns:
-            tuple[Tensor]: The maps of ``out_indices``, in that order, each (N, channels,
-            ceil(H / stride), ceil(W / stride)).
-        """
+        """Compute the maps of ``out_indices`` of images (N, 3, H, W)."""
         x = self.stem(x)
         maps = []
         for number, block in enumerate(self.blocks):

@@ -25,7 +25,7 @@ class DeepLabV2Head(BaseDecodeHead):
     Args:
         in_channels (int): D of the backbone's map, which is meant to have stride 8.
         num_classes (int): C.
-        dilations (Sequence[int]): Dilation of each branch, in cells. Defaults to (6, 12, 18, 24).
+        dilations (Sequence[int]): Dilation of each branch. Defaults to (6, 12, 18, 24).
         dropout_ratio (float): Dropout of whole channels before the branches. Defaults to 0.
         init_cfg (dict): Initialization of the branches.
         kwargs: Other arguments of mmseg's ``BaseDecodeHead``: ``in_index``, ``loss_decode``,
@@ -72,13 +72,5 @@ class DeepLabV2Head(BaseDecodeHead):
         return sum(branch(feat) for branch in self.conv_seg)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Classify each cell.
-
-        Args:
-            inputs (Sequence[Tensor]): Maps of the backbone; the one of ``in_index`` is
-                (N, D, h, w).
-
-        Returns:
-            Tensor: Logits, (N, C, h, w).
-        """
+        """Classify each position of the map of ``in_index``, (N, D, h, w) -> (N, C, h, w)."""
         return self.cls_seg(self._transform_inputs(inputs))

@@ -20,9 +20,9 @@ class FCN16sHead(BaseDecodeHead):
 
     Shapes: N images of H x W pixels, C classes, D channels of conv4 and pool5.
 
-    Source: Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation",
-    CVPR 2015, Sec. 4.1 to 4.3. Different here, as in the reimplementation in MatConvNet with which
-    the region paper compares: fc6 is padded by 3 and pooling rounds up, so that the first cells of
+    Source: Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR
+    2015, Sec. 4.1 to 4.3. Different here, as in the reimplementation in MatConvNet with which the
+    region paper compares: fc6 is padded by 3 and pooling rounds up, so that the first positions of
     both maps begin at pixel 0, where FCN's paper pads the image by 100 pixels and crops every map
     by an offset. That reimplementation does not learn the upsampling. Ours: where pool4 has an odd
     size, the end of the upsampled scores is cut off; the network is trained at once, where the
@@ -48,10 +48,10 @@ class FCN16sHead(BaseDecodeHead):
         ValueError: If there are not two maps, or, when called, if they do not fit each other.
 
     Note:
-        Logits have ceil(H / 16) x ceil(W / 16) cells. Where 16 does not divide the size of an
+        Logits have ceil(H / 16) x ceil(W / 16) positions. Where 16 does not divide the size of an
         image, mmseg squeezes them into it: ``test_cfg=dict(size_divisor=16)`` in the data
         preprocessor pads the image instead. The upsampling takes scores beyond the border as 0,
-        so those of the outermost cells start smaller, for all classes alike.
+        so the logits of the outermost positions start smaller, for all classes alike.
     """
 
     def __init__(self,
@@ -96,17 +96,10 @@ class FCN16sHead(BaseDecodeHead):
                 torch.eye(self.out_channels)[:, :, None, None] * torch.outer(tent, tent))
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Score each cell of pool4.
+        """Score each position of pool4: logits (N, C, ceil(H / 16), ceil(W / 16)).
 
-        Args:
-            inputs (Sequence[Tensor]): Maps of the backbone; those of ``in_index`` are conv4,
-                (N, D, ceil(H / 8), ceil(W / 8)), and pool5, (N, D, ceil(H / 32), ceil(W / 32)).
-
-        Returns:
-            Tensor: Logits, (N, C, ceil(H / 16), ceil(W / 16)).
-
-        Raises:
-            ValueError: If pool5 is not conv4, pooled twice.
+        The maps of ``in_index`` are conv4, (N, D, ceil(H / 8), ceil(W / 8)), and pool5, (N, D,
+        ceil(H / 32), ceil(W / 32)). Raises a ValueError if pool5 is not conv4, pooled twice.
         """
         conv4, pool5 = self._transform_inputs(inputs)
         fine = self.conv_skip(F.max_pool2d(conv4, 2, ceil_mode=True))

@@ -17,16 +17,16 @@ class FCRNHead(BaseDecodeHead):
     ``(dilation * (kernel_size - 1) + 1) * s``, as in Tables 1 and 3; with two layers it is
     ``(2 * dilation * (kernel_size - 1) + 1) * s``. It should not exceed the crop.
 
-    Shapes: N images, C classes, D channels, s pixels per cell of the backbone's map.
+    Shapes: N images, C classes, D channels, s pixels per position of the backbone's map.
 
-    The paper was trained in Caffe, with one label per cell: a 504x504 crop at s = 8 has 63x63 =
+    The paper was trained in Caffe, with one label per position: a 504x504 crop at s = 8 has 63x63 =
     3,969 points. ``label_stride=s`` does that: labels are sampled at ``[s // 2::s, s // 2::s]``,
     logits are not upsampled, and losses, pixel samplers and ``acc_seg`` see that grid. Without it
     the logits are upsampled and every pixel counts, as in any other head of mmseg. A number of
     pixels such as ``min_kept`` means one or the other.
 
     Source: Wu, Shen, van den Hengel, "Bridging Category-level and Instance-level Semantic Image
-    Segmentation", 2016, Sec. 2.3 and 3.1; the sampled points are those of the authors' released
+    Segmentation", 2016, Sec. 2.3 and 3.1; the sampled points are as in the authors' released
     code. The paper leaves the initialization open: ours is N(0, 0.01) with zero bias.
 
     Args:
@@ -34,11 +34,11 @@ class FCRNHead(BaseDecodeHead):
         num_classes (int): C.
         kernel_size (int): Odd size of each kernel. Defaults to 5, the paper's best; its multi-layer
             classifier has 3.
-        dilation (int): Dilation of each kernel, in cells. Defaults to 12, the paper's best.
+        dilation (int): Dilation of each kernel, in positions. Defaults to 12, the paper's best.
         classifier (str): ``'linear'`` (default) or ``'multi-layer'``.
         hidden_channels (int): Channels between the two layers. Defaults to 512.
-        label_stride (int, optional): s, to compute the loss on the grid of cells. Defaults to None:
-            at full resolution.
+        label_stride (int, optional): s, to compute the loss on the grid of positions. Defaults to
+            None: at full resolution.
         dropout_ratio (float): Dropout of whole channels before the last layer. Defaults to 0.
         init_cfg (dict): Initialization of the classifier.
         kwargs: Other arguments of mmseg's ``BaseDecodeHead``: ``in_index``, ``loss_decode``,
@@ -50,7 +50,7 @@ class FCRNHead(BaseDecodeHead):
 
     Note:
         Where s does not divide the size of an image, its labels are first padded with
-        ``ignore_index``, so there are ceil(H / s) x ceil(W / s) points, as many as cells.
+        ``ignore_index``, so there are ceil(H / s) x ceil(W / s) points, as many as positions.
     """
 
     def __init__(self,
@@ -97,30 +97,14 @@ class FCRNHead(BaseDecodeHead):
         self.conv_seg = nn.Conv2d(self.channels, self.out_channels, **conv)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Classify each cell.
-
-        Args:
-            inputs (Sequence[Tensor]): Maps of the backbone; the one of ``in_index`` is
-                (N, D, h, w).
-
-        Returns:
-            Tensor: Logits, (N, C, h, w).
-        """
+        """Classify each position of the map of ``in_index``, (N, D, h, w) -> (N, C, h, w)."""
         return self.cls_seg(self.hidden(self._transform_inputs(inputs)))
 
     def loss_by_feat(self, seg_logits: Tensor,
                      batch_data_samples: SampleList) -> Dict[str, Tensor]:
-        """Compute the losses, on the grid of cells or at full resolution.
+        """Compute the losses and ``acc_seg``, on the grid of positions or at full resolution.
 
-        Args:
-            seg_logits (Tensor): Output of :meth:`forward`, (N, C, h, w).
-            batch_data_samples (list[:obj:`SegDataSample`]): Samples with ``gt_sem_seg``, (1, H, W).
-
-        Returns:
-            dict[str, Tensor]: The losses and ``acc_seg``, in per cent.
-
-        Raises:
-            ValueError: If ``label_stride`` is not the stride of the backbone's map.
+        Raises a ValueError if ``label_stride`` is not the stride of the backbone's map.
         """
         if self.label_stride is not None:
             size = tuple(batch_data_samples[0].gt_sem_seg.data.shape[-2:])
@@ -129,8 +113,8 @@ class FCRNHead(BaseDecodeHead):
                 raise ValueError(
                     f'FCRNHead label_stride={self.label_stride} makes {grid[0]}x{grid[1]} points '
                     f'of {size[0]}x{size[1]} labels, but the backbone gives '
-                    f'{seg_logits.shape[2]}x{seg_logits.shape[3]} cells: set label_stride to the '
-                    'stride of the backbone (output_stride of FCRN), or to None.')
+                    f'{seg_logits.shape[2]}x{seg_logits.shape[3]} positions: set label_stride to '
+                    'the stride of the backbone (output_stride of FCRN), or to None.')
         return super().loss_by_feat(seg_logits, batch_data_samples)
 
     def _stack_batch_gt(self, batch_data_samples: SampleList) -> Tensor:
@@ -142,15 +126,10 @@ class FCRNHead(BaseDecodeHead):
 
 
 def sample_labels(label: Tensor, stride: int, ignore_index: int = 255) -> Tensor:
-    """Take one label from each cell of a grid, as the paper's training in Caffe does.
+    """Take one label for each position of a grid, as the paper's training in Caffe does.
 
-    Args:
-        label (Tensor): Integer labels, (N, 1, H, W).
-        stride (int): s, side of a cell in pixels.
-        ignore_index (int): Label of a point outside the image. Defaults to 255.
-
-    Returns:
-        Tensor: (N, 1, ceil(H / s), ceil(W / s)): the labels at (s // 2 + s i, s // 2 + s j).
+    Labels (N, 1, H, W) -> (N, 1, ceil(H / s), ceil(W / s)): those at (s // 2 + s i, s // 2 + s j),
+    ``ignore_index`` where a point lies outside the image.
     """
     height, width = label.shape[2:]
     label = F.pad(label, (0, -width % stride, 0, -height % stride), value=ignore_index)

@@ -73,19 +73,15 @@ class LRNHead(StagewiseDecodeHead):
             self.refinements.append(self._label_conv(self.out_channels + self.channels))
 
     def _label_conv(self, in_channels: int) -> nn.Conv2d:
-        # PyTorch's initialization, not Kaiming's: that is meant for a ReLU, of which there is none
-        # from one label map to the next, and would double the logits' variance at every stage.
+        # PyTorch's initialization, not Kaiming's, which is meant for a layer before a ReLU. There
+        # is no ReLU between two label maps, so it would double the logits' variance at every stage.
         return nn.Conv2d(in_channels, self.out_channels, 3, padding=1)
 
     def forward(self, inputs: Sequence[Tensor]) -> List[Tensor]:
-        """Predict the label maps s_1..s_K.
+        """Predict the logits of stages s_1 to s_K, coarse to fine, from maps of the encoder, finest
+        first.
 
-        Args:
-            inputs (Sequence[Tensor]): Maps of the encoder, finest first.
-
-        Returns:
-            list[Tensor]: K maps of logits, coarse to fine: s_1 at the size of the last input,
-            s_k (k >= 2) at the size of its skip map.
+        s_1 has the size of the last map, s_k (k >= 2) that of its skip map.
         """
         *skip_maps, top_map = self._transform_inputs(inputs)
         stages = [self.top(top_map)]

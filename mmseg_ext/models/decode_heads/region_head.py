@@ -9,14 +9,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import ConfigType, SampleList
 from torch import Tensor
 
-from mmseg_ext.ops import (
-    RegionSet,
-    label_counts,
-    region_geometry,
-    region_grid_masks,
-    region_to_pixel,
-    transpose_index,
-)
+from mmseg_ext.ops import RegionSet, label_counts, region_to_pixel
 from mmseg_ext.ops.region_geometry import MASK_RULES, to_device
 
 FEATURES = ('separate', 'tied', 'region', 'box')
@@ -26,11 +19,11 @@ FEATURES = ('separate', 'tied', 'region', 'box')
 class RegionHead(BaseDecodeHead):
     r"""Classify regions of any shape and size; each pixel takes the best of those that contain it.
 
-    The features of a region are pooled from its own cells of the map and from its bounding box,
+    The features of a region are pooled from its own positions of the map and from its bounding box,
     three fully connected layers score them, and the region-to-pixel layer passes to each pixel,
-    for each class, the highest score of its regions. The loss is that of the pixels, so everything
-    is trained end to end; it is evaluated once for each cell (superpixel), as all its pixels have
-    the same scores.
+    for each class, the highest score of its regions. The loss counts every pixel, so everything is
+    trained end to end; it is evaluated once for each cell (superpixel), as all its pixels have the
+    same scores.
 
     The regions come with the image, in ``metainfo['regions']`` of its data sample:
     ``GenerateRegions`` or ``LoadRegions`` and ``PackRegionInputs`` in the pipelines put them there.
@@ -54,7 +47,7 @@ class RegionHead(BaseDecodeHead):
             added; ``'region'``; ``'box'``.
         roi_layer (dict): Config of the pooling. Its scale is set by the head.
         mask_rule (str): Which positions of the map lie in a region: ``'any'`` that it touches, or
-            those of which it covers ``'half'`` (:func:`mmseg_ext.ops.region_geometry`). Defaults to
+            those that it covers by ``'half'`` (:func:`mmseg_ext.ops.region_geometry`). Defaults to
             ``'any'``. Heads trained before there was this option had ``'half'``.
         softmax_first (bool): Softmax of the regions' scores before the maximum (Eq. 1) instead of
             after it (Eq. 3). Defaults to False.
@@ -73,7 +66,7 @@ class RegionHead(BaseDecodeHead):
             (separate weights start as two halves of them). Defaults to N(0, 0.01).
         kwargs: Other arguments of mmseg's ``BaseDecodeHead``: ``in_index``, ``sampler``,
             ``ignore_index``... ``norm_cfg`` puts a norm layer behind each hidden layer, which the
-            paper does not have; its statistics are those of all regions of the batch.
+            paper does not have; its statistics are over all regions of the batch.
             ``conv_cfg``, ``act_cfg`` and ``align_corners`` have no effect.
 
     Raises:
@@ -171,7 +164,7 @@ class RegionHead(BaseDecodeHead):
             list[Tensor]: Scores of each image's regions, (R, C).
 
         Raises:
-            ValueError: If the map is not one of ``stride``, or there are no regions.
+            ValueError: If the map does not have the stride of the head, or there are no regions.
         """
         if regions is None:  # the model was called with mode='tensor'
             raise ValueError('RegionHead cannot do without the regions of the images: call the '
@@ -183,21 +176,11 @@ class RegionHead(BaseDecodeHead):
                 f'RegionHead stride={self.stride} does not fit a map of {grid[0]}x{grid[1]} '
                 f'positions of images of {size[0]}x{size[1]}: set stride to the stride of the '
                 'map, which must round up (VGG does).')
-        boxes, masks = zip(*[
-            region_geometry(image, grid, self.stride, mask_rule=self.mask_rule)
-            for image in regions])
-        if self.roi_layer.mode == 'calvin':
-            masks = [region_grid_masks(image, box, self.roi_layer.output_size)
-                     for image, box in zip(regions, boxes)]
-        scale = 1 / self.stride
-        if self.roi_layer.bins == 'calvin':  # each image has a scale of its own
-            boxes = [box * _calvin_scale(image, self.stride) for image, box in zip(regions, boxes)]
-            scale = 1.
-        numbers = [len(box) for box in boxes]
-        image = torch.repeat_interleave(torch.arange(len(boxes)), torch.tensor(numbers))
-        rois = torch.cat([image[:, None], torch.cat(boxes)], dim=1).float()
-        rois, masks = (to_device(x, maps.device) for x in (rois, torch.cat(masks)))
-        return self._classify(maps, rois, masks, scale).split(numbers)
+        rois, masks, scale = self.roi_layer.locate(
+            regions, grid, self.stride, mask_rule=self.mask_rule)
+        rois, masks = (to_device(x, maps.device) for x in (rois, masks))
+        scores = self._classify(maps, rois, masks, scale)
+        return scores.split([each.num_regions for each in regions])
 
     def _classify(self, maps: Tensor, rois: Tensor, masks: Tensor, scale: float) -> Tensor:
         chosen = dict(region=[masks], box=[None]).get(self.features, [masks, None])
@@ -209,21 +192,14 @@ class RegionHead(BaseDecodeHead):
     def _score(self, *args) -> List[Tensor]:
         """What the region-to-pixel layer takes of each image, (R, C), in float32 at least."""
         scores = self(*args)  # by a call: forward hooks may look at them
-        scores = [image.to(torch.promote_types(image.dtype, torch.float32)) for image in scores]
-        return [image.log_softmax(dim=1) for image in scores] if self.softmax_first else scores
+        scores = [each.to(torch.promote_types(each.dtype, torch.float32)) for each in scores]
+        return [each.log_softmax(dim=1) for each in scores] if self.softmax_first else scores
 
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: SampleList,
              train_cfg: ConfigType) -> Dict[str, Tensor]:
-        """Compute the losses of a batch.
+        """Compute the losses and ``acc_seg``, in per cent.
 
-        Args:
-            inputs (Sequence[Tensor]): Maps of the backbone.
-            batch_data_samples (list[:obj:`SegDataSample`]): Samples with ``gt_sem_seg`` (1, H, W)
-                and ``regions`` among their meta information.
-            train_cfg (dict): Unused; part of mmseg's interface.
-
-        Returns:
-            dict[str, Tensor]: The losses and ``acc_seg``, in per cent.
+        The samples have ``gt_sem_seg`` (1, H, W) and ``regions`` among their meta information.
         """
         labels = self._stack_batch_gt(batch_data_samples)
         size = tuple(labels.shape[2:])
@@ -232,15 +208,14 @@ class RegionHead(BaseDecodeHead):
         if not self.loss_per_cell:
             return self.loss_by_feat(self._to_pixels(scores, regions, size), batch_data_samples)
 
-        counts = [label_counts(image, label[0], self.num_classes, self.ignore_index)
-                  for image, label in zip(regions, labels)]
+        counts = [label_counts(each, label[0], self.num_classes, self.ignore_index)
+                  for each, label in zip(regions, labels)]
         if self.region_loss:
-            counts = [_region_labels(*image) for image in zip(regions, counts)]
-            log_p = [image.log_softmax(dim=1) for image in scores]
+            counts, log_p = list(map(_region_labels, regions, counts)), scores
         else:
-            log_p = [self._to_cells(*image) for image in zip(scores, regions)]
-            if not self.softmax_first:
-                log_p = [cells.log_softmax(dim=1) for cells in log_p]
+            log_p = list(map(self._to_cells, scores, regions))
+        if self.region_loss or not self.softmax_first:
+            log_p = [each.log_softmax(dim=1) for each in log_p]
         losses = {}
         for loss in self.losses:
             value = loss.forward_cells(log_p, counts)
@@ -258,30 +233,28 @@ class RegionHead(BaseDecodeHead):
             test_cfg (dict): Its mode must not be ``'slide'``.
 
         Returns:
-            Tensor: (N, C, H, W), at the size of the images before they were resized, so that nobody
-            interpolates between regions; at that of the padded batch if there is padding or these
-            sizes differ.
+            Tensor: (N, C, H, W), at the size of the images before they were resized, so that no
+            score is interpolated between regions; if there is padding or these sizes differ, at the
+            size of the padded batch.
 
         Raises:
             ValueError: If images are to be tested by a sliding window.
         """
         if test_cfg is not None and test_cfg.get('mode') == 'slide':
-            raise ValueError("RegionHead cannot be tested with mode='slide', as the regions are "
-                             "those of the whole image: set model.test_cfg.mode='whole'.")
+            raise ValueError("RegionHead cannot be tested with mode='slide', as the regions belong "
+                             "to the whole image: set model.test_cfg.mode='whole'.")
         meta = batch_img_metas[0]
         size = tuple(meta.get('pad_shape', meta['img_shape'])[:2])
         regions = _regions_of(batch_img_metas)
         sizes = {tuple(meta.get('ori_shape', size)[:2]) for meta in batch_img_metas}
-        padded = any(tuple(image.cells.shape) != size for image in regions)
+        padded = any(tuple(each.cells.shape) != size for each in regions)
         return self._to_pixels(self._score(inputs, regions, size), regions, size,
                                size if padded or len(sizes) > 1 else sizes.pop())
 
     def _to_cells(self, scores: Tensor, regions: RegionSet) -> Tensor:
         """(R, C) -> (S, C)."""
-        num_cells = int(regions.cells.max()) + 1
         # on the CPU, where the regions are: a GPU would be waited for
-        index = transpose_index(regions.indptr, regions.indices, num_cells)
-        index = (to_device(x, scores.device) for x in index)
+        index = (to_device(x, scores.device) for x in regions.transposed())
         return region_to_pixel(scores, *index, decay=self.decay)
 
     def _to_pixels(self,
@@ -291,12 +264,12 @@ class RegionHead(BaseDecodeHead):
                    target: Optional[Tuple[int, int]] = None) -> Tensor:
         """N times (R, C) -> (N, C, H, W) of the padded size, or enlarged or reduced to another."""
         pixels = []
-        for image_scores, image in zip(scores, regions):
-            values = self._to_cells(image_scores, image)
-            height, width = image.cells.shape
-            cells = F.pad(to_device(image.cells, values.device).long(),
+        for of_regions, image_regions in zip(scores, regions):
+            values = self._to_cells(of_regions, image_regions)
+            height, width = image_regions.cells.shape
+            cells = F.pad(to_device(image_regions.cells, values.device).long(),
                           (0, size[1] - width, 0, size[0] - height), value=-1)
-            lowest = image_scores.amin() if len(image_scores) else values.new_zeros(())
+            lowest = of_regions.amin() if len(of_regions) else values.new_zeros(())
             if target is not None and target != size:
                 rows, columns = map(_nearest, size, target)
                 cells = cells[rows.to(cells.device)[:, None], columns.to(cells.device)]
@@ -306,7 +279,7 @@ class RegionHead(BaseDecodeHead):
         return torch.stack(pixels)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        """Start separate weights from those of one representation, such as VGG's.
+        """Start separate weights from the weights of one representation, such as VGG's.
 
         Halves, so that a region that fills its box has the score that it had with them.
         """
@@ -340,7 +313,7 @@ def _regions_of(metas: Sequence[dict]) -> List[RegionSet]:
 
 
 def _nearest(length: int, target: int) -> Tensor:
-    """Where each of `target` pixels is among those, `length`, that it was resized to.
+    """Where each of `target` pixels is among the `length` pixels that it was resized to.
 
     OpenCV's nearest neighbour of pixel x there is pixel floor(x * target / length) here. If it has
     enlarged, each pixel goes back to where it came from.
@@ -351,17 +324,11 @@ def _nearest(length: int, target: int) -> Tensor:
     return ((2 * position + target) // (2 * target)).clamp(max=length - 1)
 
 
-def _calvin_scale(regions: RegionSet, stride: int) -> Tensor:
-    """Cells per pixel of the released code, for x1, y1, x2, y2: (w - 1) / (W - 1)."""
-    height, width = ((-(-side // stride) - 1) / max(side - 1, 1) for side in regions.cells.shape)
-    return torch.tensor([width, height, width, height])
-
-
 def _region_labels(regions: RegionSet, counts: Tensor) -> Tensor:
     """One label for each region, its most frequent one: (R, C) of 0 and 1."""
-    region = torch.repeat_interleave(torch.arange(len(regions.indptr) - 1), regions.indptr.diff())
-    region, indices = (to_device(x, counts.device) for x in (region, regions.indices))
-    total = counts.new_zeros(len(regions.indptr) - 1, counts.size(1))
+    region, indices = (
+        to_device(x, counts.device) for x in (regions.region_of_entry, regions.indices))
+    total = counts.new_zeros(regions.num_regions, counts.size(1))
     total.index_add_(0, region, counts[indices])
     label = F.one_hot(total.argmax(dim=1), counts.size(1))
     return label * (total > 0).any(dim=1, keepdim=True)

@@ -34,7 +34,7 @@ class SegNetHead(StagewiseDecodeHead):
         ValueError: If ``num_convs`` and ``in_channels`` do not fit.
 
     Note:
-        The indices of a pooling are those of the maximum in each 2x2 window of the map before it,
+        The indices of a pooling say where the maximum of each 2x2 window of the map before it is,
         so the head finds them in that map and the encoder need not pass them on.
     """
 
@@ -80,14 +80,10 @@ class SegNetHead(StagewiseDecodeHead):
                 self.classifiers.append(nn.Conv2d(widths[-1], self.out_channels, 3, padding=1))
 
     def forward(self, inputs: Sequence[Tensor]) -> List[Tensor]:
-        """Decode the encoder's maps.
+        """Predict the logits of the stages, coarse to fine, from maps of the encoder, finest first.
 
-        Args:
-            inputs (Sequence[Tensor]): Maps of the encoder, finest first, pooled map last.
-
-        Returns:
-            list[Tensor]: Logits of each decoder stage, coarse to fine (strides 16 to 1 for VGG);
-            without deep supervision the last one alone.
+        The pooled map is the last. With VGG the stages have the strides 16 to 1; without
+        ``deep_supervision`` there is the last alone.
         """
         *stage_maps, x = self._transform_inputs(inputs)
         decoded = []

@@ -96,53 +96,22 @@ class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
 
     @abstractmethod
     def forward(self, inputs: Sequence[Tensor]) -> List[Tensor]:
-        """Predict the logits of every stage.
-
-        Args:
-            inputs (Sequence[Tensor]): Maps of the backbone.
-
-        Returns:
-            list[Tensor]: K maps of logits, coarse to fine, (N, C, h_k, w_k).
-        """
+        """Predict the logits of all K stages, coarse to fine, (N, C, h_k, w_k) each."""
 
     def predict_stages(self, inputs: Sequence[Tensor], batch_img_metas: List[dict],
                        test_cfg: ConfigType) -> List[Tensor]:
-        """Predict every stage at the size of the input image (bilinear; LRN, Sec. 5.5).
-
-        Args:
-            inputs (Sequence[Tensor]): Maps of the backbone.
-            batch_img_metas (list[dict]): Meta information of each image.
-            test_cfg (dict): Unused; part of mmseg's interface.
-
-        Returns:
-            list[Tensor]: K maps of logits, (N, C, H, W).
-        """
+        """Predict every stage at the size of the input, bilinear (LRN, Sec. 5.5): (N, C, H, W)."""
         resize_to_image = super().predict_by_feat
         return [resize_to_image(logits, batch_img_metas) for logits in self.forward(inputs)]
 
     def predict_by_feat(self, seg_logits: List[Tensor], batch_img_metas: List[dict]) -> Tensor:
-        """Bring the finest stage to the size of the input image.
-
-        Args:
-            seg_logits (list[Tensor]): Output of :meth:`forward`.
-            batch_img_metas (list[dict]): Meta information of each image.
-
-        Returns:
-            Tensor: Logits, (N, C, H, W).
-        """
+        """Bring the finest stage to the size of the input, (N, C, H, W)."""
         return super().predict_by_feat(seg_logits[-1], batch_img_metas)
 
     def loss_by_feat(self, seg_logits: List[Tensor],
                      batch_data_samples: SampleList) -> Dict[str, Tensor]:
-        """Compute the loss of every stage.
-
-        Args:
-            seg_logits (list[Tensor]): Output of :meth:`forward`.
-            batch_data_samples (list[:obj:`SegDataSample`]): Samples with ``gt_sem_seg``.
-
-        Returns:
-            dict[str, Tensor]: A loss per stage and loss function, times the stage's weight, and
-            ``acc_seg``, the pixel accuracy of the finest stage in per cent.
+        """Compute a loss for each stage and loss function, times the weight of the stage, and
+        ``acc_seg``, the pixel accuracy of the finest stage in per cent.
         """
         full_label = self._stack_batch_gt(batch_data_samples)  # (N, 1, H, W)
         losses: Dict[str, Tensor] = {}

@@ -23,16 +23,10 @@ _OVER_REGIONS = ('DiceLoss', 'HuasdorffDisstanceLoss', 'LovaszLoss', 'TverskyLos
 
 
 def op_normalization(normalization: str) -> str:
-    """Give the name that ``bootstrapped_cross_entropy`` has for a normalization.
+    """Give the name that ``bootstrapped_cross_entropy`` has for one of ``NORMALIZATIONS``, or for
+    ``'numel'``, the older name of ``'all'``.
 
-    Args:
-        normalization (str): One of ``NORMALIZATIONS``, or ``'numel'``, the older name of ``'all'``.
-
-    Returns:
-        str: The name.
-
-    Raises:
-        ValueError: If it is neither.
+    Raises a ValueError for another.
     """
     if normalization not in (*NORMALIZATIONS, 'numel'):
         raise ValueError(

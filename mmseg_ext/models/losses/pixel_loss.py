@@ -7,6 +7,7 @@ from mmseg.models.losses.utils import get_class_weight
 from torch import Tensor
 
 from mmseg_ext.ops.checks import check_ignore_index, check_logits_and_labels
+from mmseg_ext.tools import tool_command
 
 from .divisor import divisor
 
@@ -53,9 +54,9 @@ class PixelLoss(nn.Module, metaclass=ABCMeta):
             class_weight = get_class_weight(class_weight)
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"There is no file of class weights '{class_weight}'; make it by: python "
-                'tools/class_frequencies.py CONFIG --ignored drop --only inverse_frequency '
-                f'--out {class_weight}') from None
+                f"There is no file of class weights '{class_weight}'; make it by: "
+                + tool_command('class_frequencies.py', 'CONFIG', '--ignored', 'drop', '--only',
+                               'inverse_frequency', '--out', class_weight)) from None
         if class_weight is not None:
             class_weight = torch.tensor(class_weight, dtype=torch.float32)
         self.register_buffer('class_weight', class_weight, persistent=False)

@@ -23,8 +23,8 @@ class SEMEDALoss(PixelLoss):
     .. math:: L = \sum_l \lambda_l \|\hat\psi_l - \psi_l^*\|_1
 
     It comes beside a cross entropy, in the list ``loss_decode`` of any head. The network is frozen:
-    the gradient goes through the prediction alone. No optimizer, no ``state_dict`` and no average
-    of the model (``EMAHook``) has its weights. A file of them is named by ``init_cfg``; without
+    the gradient goes through the prediction alone. Optimizers, the ``state_dict`` and averages of
+    the model (``EMAHook``) do not have its weights. ``init_cfg`` names a file of them. Without
     one, ``SemanticEdgeNetHook`` trains the network when training starts and stores it beside the
     run.
 
@@ -35,8 +35,8 @@ class SEMEDALoss(PixelLoss):
     last layer). Ignored pixels are 0 in both maps.
 
     Args:
-        num_classes (int, optional): C, channels of the logits. Defaults to None: those of the head,
-            which ``SemanticEdgeNetHook`` or the first call looks up.
+        num_classes (int, optional): C, channels of the logits. Defaults to None: the number of
+            the head, which ``SemanticEdgeNetHook`` or the first call looks up.
         layer_weights (Sequence[float]): lambda, one for each layer. Defaults to (2, 4, 0), the
             paper's best on VOC; on Cityscapes it is (4, 2, 0).
         norm (str): ``'mean'`` over channels and valid pixels of the batch (default), or
@@ -47,10 +47,9 @@ class SEMEDALoss(PixelLoss):
             a region, see :class:`SemanticEdgeNet`: then what counts are the edges. Ours; defaults
             to False, the paper's.
         band (int, optional): Only pixels within this Chebyshev distance of an edge of the ground
-            truth (E*, both sides of a boundary) count; 0 is E* itself. The divisor stays that of
-            the loss without a band, so the band takes terms of the sum away and scales no other:
-            lambda keeps its meaning, and near E* and elsewhere add up to the whole. Ours; defaults
-            to None, all valid pixels, as in the paper.
+            truth (E*, both sides of a boundary) count; 0 is E* itself. The loss is divided as
+            without a band. So lambda keeps its meaning, and the losses of the band and of the rest
+            add up to the whole. Ours; defaults to None, all valid pixels, as in the paper.
         loss_weight (float): Factor of the loss. Defaults to 1.0.
         loss_name (str): Name in the log. Defaults to ``'loss_semeda'``.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=FILE)`` with a checkpoint
@@ -61,9 +60,9 @@ class SEMEDALoss(PixelLoss):
             ``band`` is no width, or there is only one class: its probability is 1 for any logit.
 
     Note:
-        Of the two predictions of the paper's Fig. 2 with one cross entropy (problem b) the loss
-        prefers the first, whose doubt is spread over all other classes, inside regions, as the
-        paper wants it. At boundaries it prefers the first too, which the paper does not want.
+        The paper's Fig. 2 (problem b) has two predictions with one cross entropy; the first spreads
+        its doubt over all other classes. Inside regions the loss prefers the first, as the paper
+        wants it. At boundaries it prefers the first too, which the paper does not want.
 
         The loss is divided by the valid pixels, mmseg's cross entropy by all pixels unless it has
         ``avg_non_ignore=True``. Give it that: else the share of ignored pixels, padding among
@@ -184,7 +183,7 @@ class SEMEDALoss(PixelLoss):
             ignore_index=ignore_index)
 
     def _get_ready(self, pred: Tensor) -> None:
-        """Read the weights that nobody has read: mmengine does not see losses in a list."""
+        """Read the weights at the first call: mmengine does not initialize losses in a list."""
         self.edge_net.to(pred.device)
         self.init_weights()
         if not self.is_ready:
@@ -200,15 +199,10 @@ class SEMEDALoss(PixelLoss):
 
 
 def near_edges(labels: Tensor, width: int, ignore_index: int) -> Tensor:
-    """Find the pixels near an edge of the label map.
+    """Find the pixels within a Chebyshev distance of `width` of an edge of the label map (N, H, W):
+    bool.
 
-    Args:
-        labels (Tensor): (N, H, W).
-        width (int): Largest Chebyshev distance in pixels; 0 gives the edges, E*, alone.
-        ignore_index (int): Label without a class.
-
-    Returns:
-        Tensor: Bool, (N, H, W). Ignored pixels near an edge are among them.
+    0 gives the edges, E*, alone. Ignored pixels near an edge are among them.
     """
     near = semantic_edges(labels, ignore_index)[:, None].float()
     for size in ((1, 2 * width + 1), (2 * width + 1, 1)):  # a square: along rows, then columns

@@ -1,10 +1,11 @@
-from typing import Optional, Sequence, Union
+from typing import Optional, Sequence, Tuple, Union
 
+import torch
 import torch.nn as nn
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_ext.ops import free_form_roi_pool
+from mmseg_ext.ops import RegionSet, free_form_roi_pool, region_geometry, region_grid_masks
 
 
 @MODELS.register_module()
@@ -17,13 +18,13 @@ class FreeFormRoIPool(nn.Module):
 
     Args:
         output_size (int | Sequence[int]): Height and width of the grid that a region is pooled to.
-        spatial_scale (float | Sequence[float]): Cells of the map per pixel of the image, one number
-            or (y, x). Defaults to 1.0.
+        spatial_scale (float | Sequence[float]): Positions of the map per pixel of the image, one
+            number or (y, x). Defaults to 1.0.
         mode (str): ``'exact'`` (default) or ``'calvin'``.
         bins (str): ``'mmcv'`` (default) or ``'calvin'``.
 
     Raises:
-        ValueError: If ``mode`` or ``bins`` is unknown, or the size is none.
+        ValueError: If ``mode`` or ``bins`` is unknown, or ``output_size`` is not positive.
     """
 
     def __init__(self,
@@ -54,9 +55,9 @@ class FreeFormRoIPool(nn.Module):
         Args:
             input (Tensor): (N, D, h, w).
             rois (Tensor): (K, 5): index of the image, x1, y1, x2, y2 in pixels.
-            masks (Tensor, optional): Bool, (K, h, w), the cells in each region; with
+            masks (Tensor, optional): Bool, (K, h, w), the positions in each region; with
                 ``mode='calvin'`` (K, ph, pw). Defaults to None: whole boxes.
-            spatial_scale (float | Sequence[float], optional): Instead of that of the layer.
+            spatial_scale (float | Sequence[float], optional): Replaces the scale of the layer.
 
         Returns:
             Tensor: (K, D, ph, pw).
@@ -64,7 +65,47 @@ class FreeFormRoIPool(nn.Module):
         scale = self.spatial_scale if spatial_scale is None else spatial_scale
         return free_form_roi_pool(input, rois, masks, self.output_size, scale, self.mode, self.bins)
 
+    def locate(self,
+               regions: Sequence[RegionSet],
+               size: Tuple[int, int],
+               stride: int,
+               *,
+               mask_rule: str = 'any') -> Tuple[Tensor, Tensor, float]:
+        """Give what ``forward`` needs to pool the regions of a batch.
+
+        Args:
+            regions (Sequence[RegionSet]): The regions of each image, K in all.
+            size (tuple[int, int]): h and w. The map may reach beyond an image.
+            stride (int): Pixels per position of the map.
+            mask_rule (str): As in :func:`mmseg_ext.ops.region_geometry`. Defaults to ``'any'``.
+
+        Returns:
+            tuple[Tensor, Tensor, float]: ``rois``, ``masks`` and ``spatial_scale``, on the CPU.
+
+        Note:
+            With ``bins='calvin'`` each image has a scale of its own, (h - 1) / (H - 1), as in the
+            released code: the boxes are in positions, and the scale is 1.
+        """
+        boxes, masks = zip(*[
+            region_geometry(each, size, stride, mask_rule=mask_rule) for each in regions])
+        if self.mode == 'calvin':
+            masks = [region_grid_masks(*each, self.output_size) for each in zip(regions, boxes)]
+        scale = 1 / stride
+        if self.bins == 'calvin':
+            boxes = [box * _calvin_scale(each, stride) for each, box in zip(regions, boxes)]
+            scale = 1.
+        numbers = torch.tensor([each.num_regions for each in regions])
+        images = torch.repeat_interleave(torch.arange(len(regions)), numbers)
+        rois = torch.cat([images[:, None], torch.cat(boxes)], dim=1).float()
+        return rois, torch.cat(masks), scale
+
     def extra_repr(self) -> str:
         """What ``print(model)`` shows."""
         return (f'output_size={self.output_size}, spatial_scale={self.spatial_scale}, '
                 f'mode={self.mode!r}, bins={self.bins!r}')
+
+
+def _calvin_scale(regions: RegionSet, stride: int) -> Tensor:
+    """Positions per pixel for x1, y1, x2, y2 of an image, whose map has rounded up."""
+    height, width = ((-(-side // stride) - 1) / max(side - 1, 1) for side in regions.cells.shape)
+    return torch.tensor([width, height, width, height])

@@ -19,11 +19,11 @@ class BootstrapPixelSampler(BasePixelSampler):
 
     Keeps the pixels that are hard for the current model (Eq. 1 of `Bridging Category-level and
     Instance-level Semantic Image Segmentation <https://arxiv.org/abs/1605.06885>`_) and gives them
-    weights that carry Eq. 1's normalization: a loss that divides by something else, such as mmseg's
-    cross entropy by all pixels, ends up divided by the number of kept ones. So does every loss of a
-    list, each with its own divisor. Three more differences from mmseg's sampler: ``min_kept``
-    counts in the batch (mmseg multiplies it by the batch size) or in each image, exactly
-    ``min_kept`` are kept under ties, and all where there are fewer.
+    weights that carry Eq. 1's normalization: each loss of the head ends up divided by the number of
+    kept pixels and not by its own divisor (all pixels, in mmseg's cross entropy). Three more
+    differences from mmseg's sampler: ``min_kept`` counts in the batch (mmseg multiplies it by the
+    batch size) or in each image; exactly ``min_kept`` pixels are kept under ties; all are kept
+    where there are fewer.
 
     For cross entropy alone, ``BootstrappedCrossEntropyLoss`` does the same in less time.
 
@@ -49,12 +49,13 @@ class BootstrapPixelSampler(BasePixelSampler):
         Losses over regions (``DiceLoss``, ``LovaszLoss``, ``TverskyLoss`` ...) have no pixels to
         weigh and see all of them; ``BootstrappedCrossEntropyLoss`` selects for itself.
 
-        The map of :meth:`sample` suits a loss that divides by all pixels. In front of every other
-        loss of the head it is multiplied by what this loss divides by, over all pixels. A loss of
-        your own is taken for one with the arguments of mmseg's ``CrossEntropyLoss``, unless it has
-        an attribute ``divides_by``: ``'kept'``, ``'valid'``, ``'all'``, ``'weights'`` (of
-        ``class_weight``), ``'images'``, ``'nothing'``, or None if it takes no weights; and, if it
-        divides in each image and takes the mean of the images, ``per_image=True``.
+        The map of :meth:`sample` suits a loss that divides by all pixels. For any other loss of the
+        head it is multiplied by this loss's divisor over the number of all pixels. A loss of your
+        own derives from :class:`PixelLoss`, or has an attribute ``divides_by``: ``'kept'``,
+        ``'valid'``, ``'all'``, ``'weights'`` (of ``class_weight``), ``'images'``, ``'nothing'``, or
+        None if it takes no weights; and ``per_image=True`` if it divides in each image and takes
+        the mean of the images. Without the attribute, the arguments of a loss are read as those
+        of mmseg's ``CrossEntropyLoss``.
 
         A head with one logit (``out_channels=1``) has the probability of its sigmoid.
 
@@ -119,7 +120,7 @@ class BootstrapPixelSampler(BasePixelSampler):
         for loss in self._losses():
             losses = loss(logits, label, ignore_index=self.context.ignore_index,
                           reduction_override='none')
-            if losses.ndim == 4:  # a value for each class, as of binary cross entropy
+            if losses.ndim == 4:  # a value for each class, as in binary cross entropy
                 losses = losses.sum(dim=1)
             if losses.shape == label.shape:
                 total, found = total + losses, True

@@ -1,11 +1,11 @@
 // mmseg_ext::gather_max and its backward on a CPU: row m of the output is the maximum over the rows
 // indices[indptr[m]:indptr[m + 1]] of the source, element by element. gather_max_bins is the same
-// from maps (N, D, h, w), whose cells are the rows, to the bins of regions (K, D, bins): a block is
-// transposed as it is copied, and the output of a region while it is in the first cache. To
-// transpose all of the output and of its gradient takes longer than the rest together.
+// from maps (N, D, h, w), whose positions are the rows, to the bins of regions (K, D, bins): a block
+// is transposed as it is copied, and the output of a region while it is in the L1 cache. To transpose
+// all of the output and of its gradient takes longer than the rest together.
 //
 // Both passes go through all rows for a block of columns before they take the next: that part of
-// the source (and of its gradient) then stays in the second cache. It is copied first, so that its
+// the source (and of its gradient) then stays in the L2 cache. It is copied first, so that its
 // rows follow each other: in place, rows of 512 numbers would share an eighth of the cache's sets.
 // Blocks of columns are what threads share out, so the backward adds up without atomics and in one
 // order. The winner of an element is not stored but found again, as the first that equals the
@@ -31,13 +31,13 @@ struct Rows {
   int64_t count, columns;  // rows, and columns of the source
 };
 
-// Maps (count, columns, cells), whose cells are the rows of the source.
+// Maps (count, columns, cells); `cells` are positions, the rows of the source.
 struct Maps {
   int64_t count, columns, cells;
 };
 
-#define MMSEG_EXT_KERNELS "gather_max_kernels.h"
-#include "each_isa.h"
+#define MMSEG_EXT_KERNELS "gather_max_kernels.inc"
+#include "each_isa.inc"
 
 constexpr int64_t kWidths[] = {64, 16, 1};  // of a block
 
@@ -174,7 +174,7 @@ at::Tensor gather_max_bins(const at::Tensor& input_, const at::Tensor& indptr,
   const Index index(indptr, indices);
   const Rows rows = bins_of(index, maps, bins);
   at::Tensor output = at::empty({rows.count / bins, rows.columns, bins}, input.options());
-  if (input.numel() == 0) return output.zero_();  // else a loop over images without a cell
+  if (input.numel() == 0) return output.zero_();  // else a loop over maps without a position
   prefer_huge_pages(output.data_ptr(), output.nbytes());
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "gather_max_bins", [&] {
     const auto* from = input.data_ptr<scalar_t>();

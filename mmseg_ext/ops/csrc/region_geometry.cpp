@@ -1,5 +1,5 @@
 // mmseg_ext::region_geometry and mmseg_ext::bin_index on a CPU: the index of free-form pooling,
-// from a map of cells (superpixels) to the cells of the feature map in each bin of each region.
+// from a map of cells (superpixels) to the positions of the feature map in each bin of each region.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/library.h>
@@ -16,7 +16,7 @@ namespace {
 // More than an image of 8,000 x 8,000 pixels has if each is a cell; the tables of all cells are then
 // 3 GB.
 constexpr int64_t kMostCells = int64_t{1} << 26;
-// Times the cells of a map they are no overflow.
+// Times the positions of a map they are no overflow.
 constexpr int64_t kMostImages = int64_t{1} << 14;
 
 struct Box {
@@ -27,13 +27,13 @@ struct Box {
   }
 };
 
-// So many pixels of a cell of the image lie in a place of the map.
+// So many pixels of a cell lie in a position of the feature map, `place`.
 struct Entry {
   int64_t cell, place;
   int32_t pixels;
 };
 
-// Whether places of `stride` pixels that begin in front of `end` are so many at most.
+// Whether at most so many positions of `stride` pixels begin in front of `end`.
 bool covers(int64_t places, int64_t stride, int64_t end) {
   return end == 0 || (end - 1) / stride < places;
 }
@@ -66,7 +66,7 @@ std::tuple<at::Tensor, at::Tensor> region_geometry(const at::Tensor& cells_,
   const int64_t* begin = indptr.data_ptr<int64_t>();
   const int64_t* members = indices.data_ptr<int64_t>();
 
-  // place by place of the map, runs of equal pixels at once
+  // position by position of the map, runs of equal pixels at once
   const Box nothing{columns, rows, -1, -1};
   auto boxes = make_table(num_cells, nothing, "the cells");
   auto pixels = make_table<int32_t>(num_cells, 0, "the cells");
@@ -134,9 +134,9 @@ std::tuple<at::Tensor, at::Tensor> region_geometry(const at::Tensor& cells_,
   return {region_boxes, masks};
 }
 
-// For every bin (k, i, j) the cells of its rectangle that are in the mask, in row-major (or
+// For every bin (k, i, j) the positions of its rectangle that are in the mask, in row-major (or
 // column-major) order. images (K,), rows (2, K, ph) and columns (2, K, pw): the first of each bin
-// and the first behind it, int64; masks (K, h, w) bool, or none for all cells.
+// and the first behind it, int64; masks (K, h, w) bool, or none for all positions.
 std::tuple<at::Tensor, at::Tensor> bin_index(const at::Tensor& images_, const at::Tensor& rows_,
                                              const at::Tensor& columns_,
                                              const c10::optional<at::Tensor>& masks_,
@@ -164,7 +164,7 @@ std::tuple<at::Tensor, at::Tensor> bin_index(const at::Tensor& images_, const at
   at::Tensor indptr = at::zeros({count * ph * pw + 1}, longs);
   int64_t* ends = indptr.data_ptr<int64_t>() + 1;
 
-  // calls visit(cell) for the cells of a bin
+  // calls visit(cell) for the positions of a bin, which are called cells here
   const auto each_cell = [&](int64_t k, int64_t i, int64_t j, const auto& visit) {
     const int64_t y1 = row[k * ph + i], y2 = row[(count + k) * ph + i];
     const int64_t x1 = column[k * pw + j], x2 = column[(count + k) * pw + j];

@@ -118,7 +118,7 @@ struct Workspace {
     planes = Ring<T>(1, most * columns);
   }
   int64_t columns;
-  Ring<int32_t> codes;                // labels; C where there is none, C + 1 beyond the image
+  Ring<int32_t> codes;                // labels; C where ignored, C + 1 beyond the image
   Ring<T> weight, distance;           // of the pixels of a row
   Ring<T> planes;                     // a row as (channels, columns)
   std::vector<Ring<T>> ours, theirs;  // features of the prediction and of the labels
@@ -128,8 +128,8 @@ struct Workspace {
   std::vector<Ring<uint8_t>> known;   // once it is known
 };
 
-#define MMSEG_EXT_KERNELS "semantic_edge_distance_kernels.h"
-#include "each_isa.h"
+#define MMSEG_EXT_KERNELS "semantic_edge_distance_kernels.inc"
+#include "each_isa.inc"
 
 // Lays out the weights (3, 3, in, out) of a convolution. Two rows of zeros follow, for the labels
 // that are no class. `kept` owns the result.
@@ -253,7 +253,7 @@ std::tuple<at::Tensor, at::Tensor> semantic_edge_distance(
     const std::vector<Tile> tiles = cut(problem, logits.size(0));
     int64_t widest = 0;
     for (const Tile& tile : tiles) widest = std::max(widest, tile.right - tile.left);
-    std::vector<double> sums(tiles.size());  // added in one order, whatever the threads
+    std::vector<double> sums(tiles.size());  // added in one order for any number of threads
     at::parallel_for(0, tiles.size(), 1, [&](int64_t begin, int64_t end) {
       Workspace<T> work(problem, widest);
       for (int64_t t = begin; t < end; ++t)

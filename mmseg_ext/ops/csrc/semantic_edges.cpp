@@ -2,9 +2,9 @@
 //
 // A pixel is an edge where the smallest and the largest label around it differ. To take them, each
 // row of labels is copied twice, into one for the minimum and one for the maximum, in which ignored
-// pixels and what is outside of the image are whatever changes nothing. The copies of three rows
-// stay in the cache, so the labels are read once. They are of 16 bits: other labels than these are
-// rare, and where there are some, the image is done again with 64.
+// pixels and the surroundings of the image have a value that changes nothing. The copies of three
+// rows stay in the L1 cache, so the labels are read once. They have 16 bits. Labels that need more
+// are rare; an image with such labels is done again with 64 bits.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/library.h>
@@ -110,7 +110,7 @@ MMSEG_EXT_EDGES(int64_t)
 #undef MMSEG_EXT_COPY
 #undef MMSEG_EXT_EDGES
 
-// Returns false, with edges that are none, if a label is no number of the type R.
+// Returns false, and edges without a meaning, if a label does not fit into the type R.
 template <typename T, typename R>
 bool find_edges(const at::Tensor& labels, R ignored, const at::Tensor& result) {
   const int64_t height = labels.size(1), width = labels.size(2), rows = labels.size(0) * height;

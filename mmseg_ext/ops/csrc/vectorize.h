@@ -1,4 +1,4 @@
-// What the kernels need to be fast on the machine they run on, whatever machine built them.
+// What the kernels need to be fast on the machine that runs them, on which they may not be built.
 #pragma once
 
 #include <cmath>

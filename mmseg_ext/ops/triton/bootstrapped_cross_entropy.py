@@ -126,25 +126,11 @@ def _backward_kernel(factors, logits, labels, class_weight, kept, gradient, pixe
 def forward(logits: Tensor, labels: Tensor, class_weight: Optional[Tensor],
             thresh: Optional[float], min_kept: Optional[int], per_image: bool,
             ignore_index: int) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Select the hard pixels and sum up their losses.
+    """Select the hard pixels and sum their losses, as ``mmseg_ext.ops.bootstrapped_cross_entropy``.
 
-    Args:
-        logits (Tensor): (N, C, H, W); float32, float64, float16 or bfloat16. Any strides; copied
-            only where the rows of pixels do not join.
-        labels (Tensor): (N, H, W) int64.
-        class_weight (Tensor, optional): (C,); float64 if the logits are, else float32.
-        thresh (float, optional): As in ``mmseg_ext.ops.bootstrapped_cross_entropy``.
-        min_kept (int, optional): As there.
-        per_image (bool): As there.
-        ignore_index (int): As there.
-
-    Returns:
-        tuple[Tensor]: The weighted sum of the kept pixels' losses of each image, (N,), of the type
-        of ``class_weight``; the kept pixels, (N, H, W) bool; the number of kept and of valid pixels
-        of each image, (N,) int64. Equal inputs give equal bits.
-
-    Raises:
-        ValueError: If, on a CPU, a label is neither a class nor ``ignore_index``; a GPU asserts.
+    Logits (N, C, H, W) of any strides, copied only where the rows of pixels do not join; labels
+    int64; class weights of the type that sums have. Results as in its ``reference``. Equal inputs
+    give equal bits. On a CPU a ValueError refuses a label that is no class; a GPU asserts.
     """
     x, labels = _joined(logits), labels.contiguous()
     accumulation = accumulation_dtype(logits)

@@ -8,15 +8,14 @@ Shapes: N images, D channels, K regions, map of h x w positions, grid of ph x pw
 kernels the map is (N * h * w, D) and the bins are (K * ph * pw, D), so that neighbours in memory
 are channels.
 """
-from typing import Any, Dict, Optional, Tuple
+from typing import Optional, Tuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-# Most channels of a program; 128 to a warp, so that a thread has 4, 16 bytes of a float32 row.
-MAX_BLOCK = 512
+from .gather_max import launch
 
 
 @triton.jit
@@ -111,26 +110,19 @@ def _backward_kernel(gradient, source, output, images, rows, columns, masks, tot
 
 def forward(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks: Optional[Tensor],
             column_major: bool) -> Tensor:
-    """Take the maximum of each bin over its positions that lie in the region.
+    """Take the maximum of each bin over its positions that lie in the region: (K, D, ph, pw).
 
-    Args:
-        input (Tensor): (N, D, h, w); float32, float64, float16 or bfloat16.
-        images (Tensor): Index of each region's image, (K,) int64.
-        rows (Tensor): First row of each bin and the first behind it, (2, K, ph) int64.
-        columns (Tensor): The same of the columns, (2, K, pw).
-        masks (Tensor, optional): The positions of each region, (K, h, w) bool; None for all.
-        column_major (bool): Whether the first of equal positions is meant column by column.
-
-    Returns:
-        Tensor: (K, D, ph, pw), contiguous. A bin without a position is 0. On a GPU an index of an
-        image that does not exist is asserted.
+    Maps (N, D, h, w); index of each region's image (K,); first row of each bin and the first behind
+    it (2, K, ph), the same of the columns (2, K, pw); the positions of each region (K, h, w) bool
+    or None for all. With `column_major` the first of equal positions is meant column by column. A
+    bin without a position is 0. A GPU asserts that the images exist.
     """
     source = _rows_of(input)
     grid_size = images.size(0), rows.size(2), columns.size(2)
     output = source.new_empty(grid_size[0] * grid_size[1] * grid_size[2], source.size(1))
     if output.numel() > 0:
         wrong = images.new_zeros(1)
-        grid, constants = _launch(output)
+        grid, constants = launch(output)
         with torch.cuda.device_of(source):
             _forward_kernel[grid](
                 source, *_contiguous(images, rows, columns, masks), output, wrong,
@@ -143,24 +135,10 @@ def forward(input: Tensor, images: Tensor, rows: Tensor, columns: Tensor, masks:
 
 def backward(gradient: Tensor, input: Tensor, output: Tensor, images: Tensor, rows: Tensor,
              columns: Tensor, masks: Optional[Tensor], column_major: bool) -> Tensor:
-    """Hand the gradient of each element of the output to its winner.
+    """Hand the gradient (K, D, ph, pw) of each element of the output to its winner: (N, D, h, w).
 
-    Args:
-        gradient (Tensor): (K, D, ph, pw), with respect to the output.
-        input (Tensor): As in ``forward``.
-        output (Tensor): (K, D, ph, pw), as ``forward`` returns it.
-        images (Tensor): As in ``forward``.
-        rows (Tensor): As in ``forward``.
-        columns (Tensor): As in ``forward``.
-        masks (Tensor, optional): As in ``forward``.
-        column_major (bool): As in ``forward``.
-
-    Returns:
-        Tensor: (N, D, h, w), contiguous, of the type of the input; summed in float32 or, for
-        float64, float64.
-
-    Note:
-        Sums are atomic additions, or not, as in ``gather_max.backward``.
+    Sums are float32 or, for float64, float64; atomic additions or not, as in
+    ``gather_max.backward``.
     """
     source, output, gradient = _rows_of(input), _rows_of(output), _rows_of(gradient)
     # one row more, for the winner of a bin without a position
@@ -170,7 +148,7 @@ def backward(gradient: Tensor, input: Tensor, output: Tensor, images: Tensor, ro
         winners = None
         if torch.are_deterministic_algorithms_enabled():
             winners = images.new_full(output.shape, source.size(0))
-        grid, constants = _launch(output)
+        grid, constants = launch(output)
         with torch.cuda.device_of(source):
             _backward_kernel[grid](
                 gradient, source, output, *_contiguous(images, rows, columns, masks), total,
@@ -196,12 +174,3 @@ def _sizes(input: Tensor, rows: Tensor, columns: Tensor) -> Tuple[int, ...]:
     """Numbers of images, regions, rows, columns, channels; sides of the grid."""
     count, channels, height, width = input.shape
     return count, rows.size(1), height, width, channels, rows.size(2), columns.size(2)
-
-
-def _launch(output: Tensor) -> Tuple[Tuple[int, int], Dict[str, Any]]:
-    """Grid and constants of both kernels, for an output (bins, D) that is not empty."""
-    bins, channels = output.shape
-    block = min(MAX_BLOCK, triton.next_power_of_2(channels))
-    return (bins, triton.cdiv(channels, block)), dict(
-        ACC=tl.float64 if output.dtype == torch.float64 else tl.float32, BLOCK=block,
-        num_warps=max(1, block // 128))

@@ -70,7 +70,7 @@ def _backward_kernel(gradient, source, output, indptr, indices, total, winners, 
         value = tl.load(source + to, mask=inside, other=0).to(ACC)
         wins = rest & ((value == top) | ((value != value) & (top != top)))
         if winners is None:
-            # Nobody reads the sums before the kernel's end: no order among the additions is needed.
+            # The sums are read after the kernel only: the additions need no order.
             tl.atomic_add(total + to, received, mask=wins, sem='relaxed')
         else:
             tl.store(winners + at, tl.full([BLOCK], 0, tl.int64) + index, mask=wins)
@@ -78,24 +78,16 @@ def _backward_kernel(gradient, source, output, indptr, indices, total, winners, 
 
 
 def forward(source: Tensor, indptr: Tensor, indices: Tensor) -> Tensor:
-    """Take the maximum of each group, as ``mmseg_ext.ops.gather_max``.
+    """Take the maximum of each group, (N, D), (M + 1,), (nnz,) -> (M, D).
 
-    Args:
-        source (Tensor): (N, D); float32, float64, float16 or bfloat16; contiguous.
-        indptr (Tensor): (M + 1,) int64, contiguous.
-        indices (Tensor): (nnz,) int64, contiguous.
-
-    Returns:
-        Tensor: (M, D). Exact for every type.
-
-    Raises:
-        ValueError: If, on a CPU, the index is not one of the source's rows; a GPU asserts.
+    Arguments as in ``mmseg_ext.ops.gather_max``, contiguous; indptr and indices are int64. Exact
+    for every type. On a CPU a ValueError refuses a wrong index; a GPU asserts.
     """
     output = source.new_empty(indptr.size(0) - 1, source.size(1))
     if output.numel() == 0:
         return output
     wrong = indptr.new_zeros(1)
-    grid, constants = _launch(output)
+    grid, constants = launch(output)
     with torch.cuda.device_of(source):
         _forward_kernel[grid](source, indptr, indices, output, wrong, indices.size(0),
                               *source.shape, **constants)
@@ -109,23 +101,12 @@ def forward(source: Tensor, indptr: Tensor, indices: Tensor) -> Tensor:
 
 def backward(gradient: Tensor, source: Tensor, output: Tensor, indptr: Tensor,
              indices: Tensor) -> Tensor:
-    """Hand the gradient of each element of the output to its winner.
+    """Hand the gradient (M, D) of each element of the output to its winner: (N, D).
 
-    Args:
-        gradient (Tensor): (M, D), with respect to the output.
-        source (Tensor): As in ``forward``.
-        output (Tensor): (M, D), as ``forward`` returns it.
-        indptr (Tensor): As in ``forward``.
-        indices (Tensor): As in ``forward``.
-
-    Returns:
-        Tensor: (N, D), of the type of the source; summed in float32 or, for float64, float64.
-
-    Note:
-        The sums are atomic additions, in an order that is a matter of chance, and with it their
-        last bits. After ``torch.use_deterministic_algorithms(True)`` the winners are written down
-        and PyTorch adds up, which takes several times as long and 8 more bytes for each element of
-        the output.
+    Sums are float32 or, for float64, float64. They are atomic additions, so their order and last
+    bits are a matter of chance. After ``torch.use_deterministic_algorithms(True)`` the winners are
+    written down and PyTorch adds up, which takes several times as long and 8 more bytes for each
+    element of the output.
     """
     # one row more, for the winner of an empty group
     total = source.new_zeros(source.size(0) + 1, source.size(1),
@@ -134,7 +115,7 @@ def backward(gradient: Tensor, source: Tensor, output: Tensor, indptr: Tensor,
         gradient, winners = gradient.contiguous(), None
         if torch.are_deterministic_algorithms_enabled():
             winners = indptr.new_full(output.shape, source.size(0))
-        grid, constants = _launch(output)
+        grid, constants = launch(output)
         with torch.cuda.device_of(source):
             _backward_kernel[grid](gradient, source, output, indptr, indices, total, winners,
                                    source.size(1), **constants)
@@ -143,8 +124,8 @@ def backward(gradient: Tensor, source: Tensor, output: Tensor, indptr: Tensor,
     return total[:-1].to(source.dtype)
 
 
-def _launch(output: Tensor) -> Tuple[Tuple[int, int], Dict[str, Any]]:
-    """Grid and constants of both kernels, for an output that is not empty."""
+def launch(output: Tensor) -> Tuple[Tuple[int, int], Dict[str, Any]]:
+    """Give grid and constants of kernels with an output (rows, columns) that is not empty."""
     rows, columns = output.shape
     block = min(MAX_BLOCK, triton.next_power_of_2(columns))
     return (rows, triton.cdiv(columns, block)), dict(

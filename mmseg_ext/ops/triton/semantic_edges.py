@@ -16,7 +16,7 @@ def _kernel(labels, edges, ignored, height, width, BLOCK: tl.constexpr):
     x = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = x < width
     at = row * width + x
-    # Comparisons in 64 bits: ignored may be a number that is none of the labels' type.
+    # Comparisons in 64 bits: ignored may be a number that the type of the labels cannot hold.
     here = tl.load(labels + at, mask=inside, other=0).to(tl.int64)
     edge = tl.full([BLOCK], 0, tl.int1)
     for down in tl.static_range(-1, 2):
@@ -30,15 +30,7 @@ def _kernel(labels, edges, ignored, height, width, BLOCK: tl.constexpr):
 
 
 def forward(labels: Tensor, ignore_index: int) -> Tensor:
-    """Find the pixels that have a neighbour of another label.
-
-    Args:
-        labels (Tensor): (N, H, W); uint8, int16, int32 or int64; contiguous.
-        ignore_index (int): Label of the pixels that are neither edges nor neighbours.
-
-    Returns:
-        Tensor: Bool, (N, H, W).
-    """
+    """Find the pixels with a neighbour of another label: contiguous integers (N, H, W) -> bool."""
     edges = torch.empty_like(labels, dtype=torch.bool)
     if labels.numel() > 0:
         images, height, width = labels.shape

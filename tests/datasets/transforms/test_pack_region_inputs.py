@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from mmseg_ext.datasets.regions.cell_map import CellMap, number_cells
 from mmseg_ext.datasets.transforms import GenerateRegions, PackRegionInputs
-from mmseg_ext.ops.region_set import RegionSet
+from mmseg_ext.ops import RegionSet
 
 SIZE = (60, 84)
 RESIZE = "resize_type='mmseg.Resize'"
@@ -30,6 +30,7 @@ def unpack(packed):
     assert cells.shape == tuple(packed['inputs'].shape[1:])
     present = np.unique(cells[cells >= 0])
     assert np.array_equal(present, np.arange(len(present))) and cells.min() >= -1
+    assert vars(regions) == dict(num_cells=len(present))  # carried, not looked for
     assert indptr[0] == 0 and indptr[-1] == len(indices) and (np.diff(indptr) > 0).all()
     assert set(indices) <= set(present)
     for a, b in zip(indptr, indptr[1:]):

@@ -70,7 +70,7 @@ def test_vggs_maps_of_any_image_give_a_cell_for_each_16_pixels(height, width):
 
 @pytest.mark.parametrize('height, width', [(96, 128), (70, 100)])
 def test_the_scores_are_the_sum_that_loops_compute(height, width):
-    """The cells of pool4 begin where those of pool5 do; the end of an odd one is cut off."""
+    """Positions of pool4 and pool5 begin at the same pixel; the end of an odd map is cut off."""
     head = make_head()
     conv4, pool5 = some_maps(height, width)
     fc7 = head.classifier(pool5)[0].detach().numpy()
@@ -277,10 +277,10 @@ def test_wrong_arguments_are_named(kwargs, message):
         FCN16sHead(channels=WIDTH, num_classes=CLASSES, **kwargs)
 
 
-@pytest.mark.parametrize('cells, given', [((6, 8), '6x8'), ((2, 4), '2x4')])
-def test_maps_that_do_not_fit_are_named(cells, given):
+@pytest.mark.parametrize('positions, given', [((6, 8), '6x8'), ((2, 4), '2x4')])
+def test_maps_that_do_not_fit_are_named(positions, given):
     """Conv5 in place of pool5, or a network that rounds down."""
     conv4 = some_maps(96, 128)[0]
-    pool5 = torch.zeros(1, CHANNELS[1], *cells, dtype=torch.double)
+    pool5 = torch.zeros(1, CHANNELS[1], *positions, dtype=torch.double)
     with pytest.raises(ValueError, match=rf'maps of 12x16 and {given}: set out_indices=\(3, 5\)'):
         make_head()((conv4, pool5))

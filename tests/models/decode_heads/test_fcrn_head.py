@@ -28,8 +28,8 @@ def some_labels(height, width):
     return label
 
 
-def seen_cells(head):
-    """Side of the square of cells that a logit depends on."""
+def seen_positions(head):
+    """Side of the square of positions that a logit depends on."""
     nn.init.ones_(head.conv_seg.weight)
     feature = torch.rand(1, 4, 81, 81, requires_grad=True)
     head((feature, ))[0, 0, 40, 40].backward()
@@ -40,14 +40,14 @@ def seen_cells(head):
 @pytest.mark.parametrize('kernel_size, dilation', [(3, 6), (5, 12), (7, 6), (1, 1)])
 def test_the_field_of_view_is_that_of_the_tables(kernel_size, dilation):
     head = make_head(kernel_size=kernel_size, dilation=dilation)
-    assert seen_cells(head) == dilation * (kernel_size - 1) + 1
+    assert seen_positions(head) == dilation * (kernel_size - 1) + 1
 
 
 def test_two_layers_see_the_field_of_both():
     head = make_head(classifier='multi-layer', hidden_channels=6, dilation=12)
     for conv in (m for m in head.modules() if isinstance(m, nn.Conv2d)):
         nn.init.ones_(conv.weight)
-    assert seen_cells(head) == 2 * 12 * 2 + 1
+    assert seen_positions(head) == 2 * 12 * 2 + 1
 
 
 @pytest.mark.parametrize('classifier', ['linear', 'multi-layer'])
@@ -102,10 +102,10 @@ def test_points_outside_the_image_are_ignored(size, stride, inside):
     assert (grid == 0).sum() == inside[0] * inside[1]
 
 
-@pytest.mark.parametrize('size, cells', [((48, 64), (6, 8)), ((45, 57), (6, 8))])
-def test_the_loss_on_the_grid_compares_each_cell_with_one_label(size, cells):
+@pytest.mark.parametrize('size, positions', [((48, 64), (6, 8)), ((45, 57), (6, 8))])
+def test_the_loss_on_the_grid_compares_each_position_with_one_label(size, positions):
     head = make_head(label_stride=8)
-    logits, label = torch.randn(2, 5, *cells), some_labels(*size)
+    logits, label = torch.randn(2, 5, *positions), some_labels(*size)
     losses = head.loss_by_feat(logits, samples(label))
     expected = F.cross_entropy(logits, sample_labels(label, 8).squeeze(1), ignore_index=255)
     torch.testing.assert_close(losses['loss_ce'], expected)
@@ -164,7 +164,7 @@ def test_mmsegs_own_sampler_trains_it():
 
 
 def test_a_grid_that_is_not_the_backbones_is_named():
-    with pytest.raises(ValueError, match='makes 6x8 points of 48x64 labels, but .* 3x4 cells'):
+    with pytest.raises(ValueError, match='makes 6x8 points of 48x64 labels, but .* 3x4 positions'):
         make_head(label_stride=8).loss_by_feat(
             torch.zeros(2, 5, 3, 4), samples(some_labels(48, 64)))
 

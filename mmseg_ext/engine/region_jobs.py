@@ -13,10 +13,15 @@ from mmcv.transforms import LoadAnnotations
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from mmseg_ext.ops.hierarchical_regions import COLOUR_SPACES, hierarchical_regions
-
-from ..transforms.load_regions import LoadRegions
-from .files import BrokenRegionFile, Settings, describe, read_regions, write_regions
+from ..datasets.regions.files import (
+    BrokenRegionFile,
+    Settings,
+    describe,
+    read_regions,
+    write_regions,
+)
+from ..datasets.transforms.load_regions import LoadRegions
+from ..ops.hierarchical_regions import COLOUR_SPACES, hierarchical_regions
 
 
 class Job(NamedTuple):
@@ -29,12 +34,12 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a job.
+    """The result of a job.
 
     Attributes:
         num_regions (tuple[int]): Regions in each colour space.
         seconds (float, optional): Time to find and write them; None if the file was there.
-        error (str, optional): Why there are none.
+        error (str, optional): Why there are no regions.
     """
     num_regions: Sequence[int] = ()
     seconds: Optional[float] = None
@@ -42,14 +47,14 @@ class Outcome(NamedTuple):
 
 
 class RegionJobs:
-    """The files that the ``LoadRegions`` of a config read.
+    """The files that ``LoadRegions`` reads in the pipelines of a config.
 
     Args:
         loaders (dict[str, dict]): Configs of data loaders by name.
 
     Attributes:
-        jobs (dict[str, Job]): What to make, by path.
-        folders (list[str]): The ``regions_dir`` there are.
+        jobs (dict[str, Job]): The files to make, by path.
+        folders (list[str]): All ``regions_dir``.
 
     Raises:
         ValueError: If no pipeline has ``LoadRegions``, or two of them disagree about a file.
@@ -73,8 +78,7 @@ class RegionJobs:
 
         Args:
             workers (int): Number of processes.
-            report (Callable): Called with each job and what became of it, in the order in which
-                they end.
+            report (Callable): Called with each job and its outcome, in the order in which they end.
         """
         with ProcessPoolExecutor(
                 workers, initializer=_start_worker, initargs=(self.datasets, )) as pool:
@@ -95,7 +99,7 @@ class RegionJobs:
         if '://' in source.regions_dir:
             raise ValueError(f"regions_dir='{source.regions_dir}' is not a local folder: make the "
                              'files in one and copy them there.')
-        # what the image has gone through when LoadRegions sees it, without reading labels
+        # the transforms before LoadRegions, but those that read labels
         before = [transform for transform, kind in zip(cfg['pipeline'], kinds[:position])
                   if not (isinstance(kind, type) and issubclass(kind, LoadAnnotations))]
         dataset = DATASETS.build(dict(copy.deepcopy(cfg), pipeline=before))
@@ -154,26 +158,26 @@ def _work(job: Job) -> Outcome:
             return Outcome(counts)
         start = time.perf_counter()
         rgb = np.ascontiguousarray(image[..., ::-1])
-        regions = {space: hierarchical_regions(rgb, space, **job.settings)[:3]
+        regions = {space: hierarchical_regions(rgb, space, **job.settings)
                    for space in COLOUR_SPACES}
         write_regions(job.path, regions, job.settings)
-        counts = [len(regions[space][1]) - 1 for space in COLOUR_SPACES]
+        counts = [regions[space].num_regions for space in COLOUR_SPACES]
         return Outcome(counts, time.perf_counter() - start)
-    except Exception as error:  # whatever is wrong with one image, the others are done
+    except Exception as error:  # an error in one image must not stop the others
         return Outcome(error=f'{type(error).__name__}: {error}')
 
 
 def _count_regions(job: Job, size: Sequence[int]) -> List[int]:
-    """Regions in each colour space if the file is there and as it should be, else nothing."""
+    """Regions in each colour space; an empty list if there is no file or it has to be made anew."""
     try:
         with open(job.path, 'rb') as file:
             data = file.read()
         counts = []
         for space in COLOUR_SPACES:
-            (cells, indptr, _), settings = read_regions(data, space)
-            if settings != job.settings or cells.shape != tuple(size):
+            regions, settings = read_regions(data, space)
+            if settings != job.settings or regions.cells.shape != tuple(size):
                 return []
-            counts.append(len(indptr) - 1)
+            counts.append(regions.num_regions)
         return counts
     except (FileNotFoundError, BrokenRegionFile):
         return []

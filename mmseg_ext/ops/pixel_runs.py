@@ -30,6 +30,25 @@ class PixelRuns(NamedTuple):
         y, x1 = np.divmod(self.first, self.shape[1])
         return np.stack([x1, y, x1 + self.last - self.first, y], axis=1)
 
+    def pick(self, values: np.ndarray) -> np.ndarray:
+        """What a map, (H, W), holds in each run: (N,)."""
+        return np.asarray(values).ravel()[self.first]
+
+    def areas(self, labels: np.ndarray, number: int) -> np.ndarray:
+        """Pixels of each label, (number,) int64; labels (N,) of the runs, -1 for none."""
+        inside = labels >= 0
+        areas = np.bincount(labels[inside], self.lengths[inside], minlength=number)
+        return areas.astype(np.int64)
+
+    def bounds(self, labels: np.ndarray, number: int) -> np.ndarray:
+        """Box of each label, (number, 4) int64 as ``boxes``; x2 < x1 for a label without a run."""
+        inside = labels >= 0
+        bounds = np.empty((number, 4), np.int64)
+        bounds[:] = (*self.shape[::-1], -1, -1)
+        np.minimum.at(bounds[:, :2], labels[inside], self.boxes[inside, :2])
+        np.maximum.at(bounds[:, 2:], labels[inside], self.boxes[inside, 2:])
+        return bounds
+
     def paint(self, values: np.ndarray) -> np.ndarray:
         """Make the map in which each run has its value: (N,) to (H, W)."""
         return np.repeat(values, self.lengths).reshape(self.shape)
@@ -74,7 +93,7 @@ def connected_components(labels: np.ndarray, background: int) -> Tuple[PixelRuns
     # not at the top, as mmseg without regions does not need it; scikit-image brings it
     from scipy.sparse import coo_array, csgraph
     runs = find_runs(labels)
-    label_of_run = labels.ravel()[runs.first]
+    label_of_run = runs.pick(labels)
     height, width = runs.shape
     x1, y, x2, _ = runs.boxes.T
     # a run's neighbours in the next row: all that end behind its left and begin before its right
