@@ -185,7 +185,7 @@ class _Autograd(torch.autograd.Function):
         saved = save(args, results)
         ctx.save_for_backward(*(x if isinstance(x, Tensor) else None for x in saved))
         ctx.others = [None if isinstance(x, Tensor) else x for x in saved]
-        ctx.backward, ctx.num_args = backward, len(args)
+        ctx.backward_kernel, ctx.num_args = backward, len(args)
         return output
 
     @staticmethod
@@ -194,7 +194,7 @@ class _Autograd(torch.autograd.Function):
         if gradient is not None:
             saved = [other if tensor is None else tensor
                      for tensor, other in zip(ctx.saved_tensors, ctx.others)]
-            gradient = ctx.backward(gradient, *saved)
+            gradient = ctx.backward_kernel(gradient, *saved)
         return (None, None, None, gradient, *[None] * (ctx.num_args - 1))
 
 

@@ -1,4 +1,4 @@
-from typing import Tuple
+from typing import Optional, Tuple
 
 import cv2
 import numpy as np
@@ -65,6 +65,6 @@ def to_rgb(image: Tensor, size: Tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size[::-1])[..., ::-1]
 
 
-def truth_of(sample: SegDataSample) -> np.ndarray:
+def truth_of(sample: SegDataSample) -> Optional[np.ndarray]:
     """The label map of an image, (H, W), or None where it has none."""
     return sample.gt_sem_seg.data[0].cpu().numpy() if 'gt_sem_seg' in sample else None

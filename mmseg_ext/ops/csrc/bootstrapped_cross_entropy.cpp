@@ -31,7 +31,7 @@ struct Layout {
 template <typename A>
 struct Tile {
   explicit Tile(const Layout& layout)
-      // 256 KiB of floats at most, so that the second look at them is served by the second cache
+      // 256 KiB of floats at most, so that the second look finds them in the L2 cache
       : width(std::max<int64_t>(64, std::min<int64_t>(1024, (1 << 16) / layout.classes / 64 * 64))),
         rows(layout.classes * width),
         top(width),

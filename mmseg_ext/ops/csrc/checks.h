@@ -1,5 +1,5 @@
 // What the kernels ask of their arguments. They read and write through raw pointers, and anyone can
-// call torch.ops.mmseg_ext: a wrong argument must end in a sentence, not in memory of others.
+// call torch.ops.mmseg_ext: a wrong argument must end in a sentence, not out of bounds.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -38,7 +38,7 @@ inline void check_floating(const at::Tensor& tensor, const char* name) {
                     name, " must be float32, float64, float16 or bfloat16, got ", type, ".");
 }
 
-// More numbers than any machine has memory for; twice as many do not overflow.
+// More numbers than any machine has memory for. Twice as many do not overflow.
 constexpr int64_t kMostNumbers = int64_t{1} << 48;
 
 // The product of sizes, which does not overflow in any order.
@@ -75,8 +75,7 @@ inline void check_indptr(const at::Tensor& indptr, const at::Tensor& indices) {
                     "indptr must rise from 0 to the number of indices, ", indices.numel(), ".");
 }
 
-// Whether all numbers, (n,) of int64 or int32, are from `least` to below `end`. One pass: out of
-// bounds would be memory of others.
+// Whether all numbers, (n,) of int64 or int32, are from `least` to below `end`. In one pass.
 template <typename T>
 bool all_between(const at::Tensor& numbers, int64_t least, int64_t end) {
   if (numbers.numel() == 0) return true;

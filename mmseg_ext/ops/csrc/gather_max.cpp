@@ -31,9 +31,9 @@ struct Rows {
   int64_t count, columns;  // rows, and columns of the source
 };
 
-// Maps (count, columns, cells); `cells` are positions, the rows of the source.
+// Maps (count, columns, positions); positions are the rows of the source.
 struct Maps {
-  int64_t count, columns, cells;
+  int64_t count, columns, positions;
 };
 
 #define MMSEG_EXT_KERNELS "gather_max_kernels.inc"
@@ -153,7 +153,7 @@ Maps maps_of(const at::Tensor& input) {
 }
 
 Rows bins_of(const Index& index, const Maps& maps, int64_t bins) {
-  const Rows rows = index.rows(maps.count * maps.cells, maps.columns);
+  const Rows rows = index.rows(maps.count * maps.positions, maps.columns);
   TORCH_CHECK_VALUE(bins > 0 && rows.count % bins == 0, "indptr has ", rows.count,
                     " rows, which are not whole regions of ", bins, " bins.");
   product({maps.columns, bins}, "A region");  // without regions there may be any number of bins
@@ -179,7 +179,7 @@ at::Tensor gather_max_bins(const at::Tensor& input_, const at::Tensor& indptr,
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "gather_max_bins", [&] {
     const auto* from = input.data_ptr<scalar_t>();
     auto* to = output.data_ptr<scalar_t>();
-    const int64_t count = maps.count * maps.cells;
+    const int64_t count = maps.count * maps.positions;
     const auto block = [&](int64_t first, int64_t width, scalar_t* copy) {
       scalar_t* tile = copy + count * width;
       MMSEG_EXT_CALL(maps_to_block, from, maps, first, width, copy);
@@ -211,7 +211,7 @@ at::Tensor gather_max_bins_backward(const at::Tensor& gradient_, const at::Tenso
     const auto* from = input.data_ptr<scalar_t>();
     const auto* received = gradient.data_ptr<scalar_t>();
     auto* to = sum.data_ptr<scalar_t>();
-    const int64_t count = maps.count * maps.cells;
+    const int64_t count = maps.count * maps.positions;
     const auto block = [&](int64_t first, int64_t width, scalar_t* copy) {
       scalar_t *added = copy + count * width, *tile = added + count * width;
       MMSEG_EXT_CALL(maps_to_block, from, maps, first, width, copy);

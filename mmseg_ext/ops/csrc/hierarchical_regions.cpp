@@ -1,6 +1,6 @@
 // mmseg_ext::cell_histograms and mmseg_ext::merge_cells on a CPU. Histograms and what two of them
-// have in common are whole numbers, and the few floating-point operations are those of the
-// reference in the same order, so both find exactly the same regions.
+// have in common are whole numbers. The few floating-point operations have the order of the
+// reference, so both find exactly the same regions.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/library.h>

@@ -148,11 +148,11 @@ std::tuple<at::Tensor, at::Tensor> bin_index(const at::Tensor& images_, const at
       checked(columns_, "columns", at::kLong, "(2, K, pw)", {2, count, kAny});
   c10::optional<at::Tensor> masks;
   if (masks_) masks = checked(*masks_, "masks", at::kBool, "(K, h, w)", {count, height, width});
-  const int64_t ph = rows.size(2), pw = columns.size(2), cells = product({height, width}, "A map");
+  const int64_t ph = rows.size(2), pw = columns.size(2), positions = product({height, width}, "A map");
   product({count, ph, pw}, "The bins");
   TORCH_CHECK_VALUE(all_between<int64_t>(rows, 0, height + 1) &&
                         all_between<int64_t>(columns, 0, width + 1),
-                    "The bins must lie in the map of ", height, "x", width, " cells.");
+                    "The bins must lie in the map of ", height, "x", width, " positions.");
   TORCH_CHECK_VALUE(all_between<int64_t>(images, 0, kMostImages),
                     "images must be numbers from 0 to ", kMostImages - 1, ".");
   const int64_t* image = images.data_ptr<int64_t>();
@@ -164,13 +164,13 @@ std::tuple<at::Tensor, at::Tensor> bin_index(const at::Tensor& images_, const at
   at::Tensor indptr = at::zeros({count * ph * pw + 1}, longs);
   int64_t* ends = indptr.data_ptr<int64_t>() + 1;
 
-  // calls visit(cell) for the positions of a bin, which are called cells here
-  const auto each_cell = [&](int64_t k, int64_t i, int64_t j, const auto& visit) {
+  // calls visit(position) for the positions of a bin that are in the mask
+  const auto each_position = [&](int64_t k, int64_t i, int64_t j, const auto& visit) {
     const int64_t y1 = row[k * ph + i], y2 = row[(count + k) * ph + i];
     const int64_t x1 = column[k * pw + j], x2 = column[(count + k) * pw + j];
-    const uint8_t* inside = mask ? mask + k * cells : nullptr;
-    const auto look = [&](int64_t cell) {
-      if (!inside || inside[cell]) visit(cell);
+    const uint8_t* inside = mask ? mask + k * positions : nullptr;
+    const auto look = [&](int64_t position) {
+      if (!inside || inside[position]) visit(position);
     };
     if (column_major) {
       for (int64_t x = x1; x < x2; ++x)
@@ -189,7 +189,7 @@ std::tuple<at::Tensor, at::Tensor> bin_index(const at::Tensor& images_, const at
   each_bin([&](int64_t k, int64_t i, int64_t j, int64_t bin) {
     int64_t found = 0;
     if (mask) {
-      each_cell(k, i, j, [&](int64_t) { ++found; });
+      each_position(k, i, j, [&](int64_t) { ++found; });
     } else {
       const auto length = [](int64_t first, int64_t end) { return std::max<int64_t>(end - first, 0); };
       found = length(row[k * ph + i], row[(count + k) * ph + i]) *
@@ -200,13 +200,13 @@ std::tuple<at::Tensor, at::Tensor> bin_index(const at::Tensor& images_, const at
   for (int64_t bin = 1; bin < count * ph * pw; ++bin) {
     ends[bin] += ends[bin - 1];
     TORCH_CHECK_VALUE(ends[bin] <= kMostNumbers, "The bins have more than ", kMostNumbers,
-                      " cells in all.");
+                      " positions in all.");
   }
   at::Tensor indices = at::empty({count * ph * pw ? ends[count * ph * pw - 1] : 0}, longs);
   int64_t* out = indices.data_ptr<int64_t>();
   each_bin([&](int64_t k, int64_t i, int64_t j, int64_t bin) {
     int64_t* next = out + ends[bin - 1];  // the index begins with a 0 before the first end
-    each_cell(k, i, j, [&](int64_t cell) { *next++ = image[k] * cells + cell; });
+    each_position(k, i, j, [&](int64_t position) { *next++ = image[k] * positions + position; });
   });
   return {indptr, indices};
 }

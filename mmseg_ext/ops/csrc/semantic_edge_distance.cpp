@@ -2,7 +2,7 @@
 // features of a network of 3x3 convolutions, and the gradient of that.
 //
 // The images are cut into tiles, which the threads share out. A tile is swept from top to bottom,
-// and of each map there are only the rows that the next steps need: they stay in the second cache,
+// and of each map there are only the rows that the next steps need: they stay in the L2 cache,
 // and no map of features is ever whole. For row y of the gradient, L being the number of layers and
 // `reach` 2 L (without a gradient: L), a step makes
 //
@@ -31,7 +31,7 @@ using c10::optional;
 constexpr int64_t kLanes = 8;          // channels of a group
 constexpr int64_t kSlack = 24;         // pixels that a convolution may write behind the last
 constexpr int64_t kHeight = 96;        // of a tile, at most
-constexpr int64_t kCache = 768 << 10;  // of the second cache, what the maps of a tile may take
+constexpr int64_t kCache = 768 << 10;  // of the L2 cache, what the maps of a tile may take
 
 int64_t groups_of(int64_t channels) { return (channels + kLanes - 1) / kLanes; }
 

@@ -36,7 +36,7 @@ MMSEG_EXT_INLINE To bit_cast(From value) {
 }
 
 // exp(x) for x <= 0, to about one unit in the last place; exp(0) is 1, NaN stays NaN. The range is
-// reduced by Cody and Waite's method, the polynomial is that of Moshier's Cephes library (expf).
+// reduced by Cody and Waite's method, the polynomial is from Moshier's Cephes library (expf).
 MMSEG_EXT_INLINE float exp_nonpositive(float x) {
   const float lowest = -87.33654f;  // below, the result is not a normal number: 0
   const float clamped = x < lowest ? lowest : x;
