@@ -89,6 +89,18 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def set_seed(cfg: Config, seed: int) -> None:
+    """Make a run one of several that differ in their seed alone.
+
+    Its folder is ``seed{seed}`` below the work folder. ``'{seed}'`` in ``load_from`` becomes the
+    number: each run starts from the checkpoint of its own seed.
+    """
+    cfg.merge_from_dict({'randomness.seed': seed})
+    cfg.work_dir = os.path.join(cfg.work_dir, f'seed{seed}')
+    if cfg.get('load_from'):
+        cfg.load_from = cfg.load_from.replace('{seed}', str(seed))
+
+
 def check_checkpoint(path: str) -> None:
     """Refuse a checkpoint that is not there; an address is left to mmengine."""
     if '://' not in path and not os.path.isfile(os.path.expanduser(path)):

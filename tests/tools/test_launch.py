@@ -53,6 +53,19 @@ def test_interrupted_and_resumed_training_ends_with_the_same_weights(load_tiny_c
     assert given['param_schedulers'] == wanted['param_schedulers']
 
 
+def test_a_seed_gives_a_run_its_own_folder_and_its_own_start(load_tiny_config, tmp_path):
+    cfg = load_tiny_config(tmp_path, load_from='work_dirs/start/seed{seed}/iter_6.pth')
+    cfg.randomness.deterministic = True
+    launch.set_seed(cfg, 7)
+    assert cfg.randomness == dict(seed=7, deterministic=True)
+    assert cfg.work_dir == str(tmp_path / 'seed7')
+    assert cfg.load_from == 'work_dirs/start/seed7/iter_6.pth'
+
+    cfg = load_tiny_config(tmp_path)
+    launch.set_seed(cfg, 7)
+    assert cfg.get('load_from') is None
+
+
 def test_test_time_augmentation_and_predictions_of_a_checkpoint(load_tiny_config, tmp_path):
     launch.build_runner(load_tiny_config(tmp_path / 'train')).train()
     cfg = load_tiny_config(tmp_path / 'test', load_from=str(tmp_path / 'train' / 'iter_6.pth'))
