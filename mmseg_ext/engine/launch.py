@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from mmseg.registry import METRICS, RUNNERS
 
 from .. import compat
+from ..provenance import origin_line
 from ..tools import tool_command
 from .cpu_training import prepare_distributed, replace_sync_batch_norm
 from .running_statistics import AverageRunningStatisticsHook
@@ -111,6 +112,8 @@ def check_checkpoint(path: str) -> None:
 def build_runner(cfg: Config) -> Runner:
     """Make the runner of a config from :func:`load_config`, on GPUs or on CPU cores.
 
+    Its log says which commit of this package runs, and on what.
+
     Raises:
         FileNotFoundError: The checkpoint of ``load_from`` does not exist.
         ValueError: The launcher was not used to start this process, or cannot be used.
@@ -124,6 +127,8 @@ def build_runner(cfg: Config) -> Runner:
     prepare_distributed(cfg)
     replace_sync_batch_norm(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if runner.rank == 0:
+        runner.logger.info(origin_line(get_device()))
     if get_world_size() > 1 and get_device() == 'cpu':
         runner.register_hook(AverageRunningStatisticsHook())
     return runner

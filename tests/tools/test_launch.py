@@ -14,6 +14,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from mmseg_ext import provenance
 from mmseg_ext.engine import launch
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -157,6 +158,15 @@ def test_work_dir_comes_from_option_then_config_then_name(tiny_config):
     assert work_dir('option', work_dir='config') == 'option'
     assert work_dir(None, work_dir='config') == 'config'
     assert work_dir(None) == os.path.join('work_dirs', 'tiny')
+
+
+def test_the_log_says_once_which_commit_runs_and_on_what(load_tiny_config, tmp_path):
+    runner = launch.build_runner(load_tiny_config())
+    log = Path(runner.log_dir, f'{runner.timestamp}.log').read_text()
+    assert log.count(provenance.ORIGIN) == 1
+    origin = provenance.read_origin(log)
+    assert origin['commit'] == provenance.read_origin(provenance.origin_line('cpu'))['commit']
+    assert origin['device'] == provenance.device_name('cpu') and origin['threads'] == 1
 
 
 def test_missing_checkpoint_is_named_and_an_address_is_left_to_mmengine(load_tiny_config):
