@@ -6,5 +6,10 @@ edges = dict(type='Pretrained', checkpoint='work_dirs/edges-agnostic_1xb8-2k_cam
 model = dict(
     decode_head=dict(loss_decode=[
         dict(type='CrossEntropyLoss', avg_non_ignore=True),
-        dict(type='SEMEDALoss', num_classes=11, layer_weights=(4, 2, 0), class_agnostic=True, init_cfg=edges)
+        dict(
+            type='SEMEDALoss',
+            num_classes=11,
+            layer_weights=(4, 2, 0),
+            class_agnostic=True,
+            init_cfg=edges)
     ]))

@@ -6,5 +6,9 @@ edges = dict(type='Pretrained', checkpoint='work_dirs/edges_1xb8-2k_camvid/iter_
 model = dict(
     decode_head=dict(loss_decode=[
         dict(type='CrossEntropyLoss', avg_non_ignore=True),
-        dict(type='SEMEDALoss', num_classes=11, layer_weights=(4, 2, 0), init_cfg=edges)
+        dict(
+            type='SEMEDALoss',
+            num_classes=11,
+            layer_weights=(4, 2, 0),
+            init_cfg=edges)
     ]))

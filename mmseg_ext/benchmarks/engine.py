@@ -74,7 +74,10 @@ def channels_last_hook(device: str, small: bool = False) -> Case:
     return Case(
         inputs=f'{sizes(shape)} float32, batch norm in training mode',
         phase='forward+backward',
-        runs={'ours': lambda: gradients(ours), 'PyTorch: default format': lambda: gradients(default)},
+        runs={
+            'ours': lambda: gradients(ours),
+            'PyTorch: default format': lambda: gradients(default)
+        },
         parity=parity)
 
 

