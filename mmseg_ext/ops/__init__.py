@@ -12,11 +12,13 @@ from .semantic_edge_distance import semantic_edge_distance
 from .semantic_edge_features import semantic_edge_features
 from .semantic_edges import semantic_edges
 from .sobel import sobel
+from .upsampled_argmax import upsampled_argmax
+from .upsampled_cross_entropy import upsampled_cross_entropy
 
 __all__ = [
     'RegionSet', 'bootstrapped_cross_entropy', 'extension_loaded', 'free_form_roi_pool',
     'gather_max', 'grouped_cross_entropy', 'hard_pixel_mask', 'hierarchical_regions',
     'label_counts', 'region_geometry', 'region_grid_masks', 'region_to_pixel',
     'select_hard_pixels', 'semantic_edge_distance', 'semantic_edge_features', 'semantic_edges',
-    'sobel', 'transpose_index'
+    'sobel', 'transpose_index', 'upsampled_argmax', 'upsampled_cross_entropy'
 ]

@@ -83,7 +83,9 @@ def bootstrapped_cross_entropy(logits: Tensor,
         >>> labels = torch.randint(0, 19, (2, 64, 128))
         >>> bootstrapped_cross_entropy(logits, labels, thresh=0.6, min_kept=512).backward()
     """
-    class_weight = _check(logits, labels, thresh, min_kept, class_weight, normalization)
+    check_options(thresh, min_kept, normalization)
+    check_logits_and_labels(logits, labels)
+    class_weight = class_weights(logits, class_weight)
     sums, kept, num_kept, num_valid = OP(
         logits, labels.long(), class_weight, thresh, check_min_kept(min_kept), per_image,
         check_ignore_index(ignore_index), implementation=implementation)
@@ -106,7 +108,8 @@ def select_hard_pixels(logits: Tensor,
         HardPixels: ``kept`` (N, H, W) bool, and ``scale`` (N,) float64 (float32 on MPS), by
         which a loss of image n that is summed over its kept pixels has to be multiplied.
     """
-    _check(logits, labels, thresh, min_kept, None, normalization)
+    check_options(thresh, min_kept, normalization)
+    check_logits_and_labels(logits, labels)
     with torch.no_grad():
         _, kept, num_kept, num_valid = OP(
             logits, labels.long(), None, thresh, check_min_kept(min_kept), per_image,
@@ -128,10 +131,13 @@ def check_options(thresh: Optional[float], min_kept: Optional[int], normalizatio
         raise ValueError(f'normalization must be one of {NORMALIZATIONS}, got {normalization!r}.')
 
 
-def _check(logits, labels, thresh, min_kept, class_weight, normalization) -> Optional[Tensor]:
-    """Refuse what makes no sense; give the class weights as a tensor."""
-    check_options(thresh, min_kept, normalization)
-    check_logits_and_labels(logits, labels)
+def class_weights(logits: Tensor,
+                  class_weight: Optional[Union[Tensor, List[float]]]) -> Optional[Tensor]:
+    """Bring class weights to the device of the logits and to the type of the sums.
+
+    Raises:
+        ValueError: If there are not as many as classes.
+    """
     if class_weight is None:
         return None
     class_weight = _brought_to(

@@ -59,6 +59,20 @@ def check_logits_and_labels(logits: Tensor,
                          f'{logits.dtype} and {labels.dtype}.')
 
 
+def check_enlargement(logits: Tensor, labels: Tensor) -> None:
+    """Raise a ValueError unless these are floats (N, C, h, w) and integers (N, H, W)."""
+    check_tensors(logits=logits, labels=labels)
+    if logits.ndim != 4 or labels.ndim != 3 or len(logits) != len(labels):
+        raise ValueError('logits must be (N, C, h, w) and labels (N, H, W) with the same N, got '
+                         f'{tuple(logits.shape)} and {tuple(labels.shape)}.')
+    if 0 in logits.shape[2:] and labels.numel():
+        raise ValueError(f'logits of no position, {tuple(logits.shape)}, cannot be enlarged to '
+                         f'{tuple(labels.shape[1:])}.')
+    if not logits.is_floating_point() or not is_integer(labels):
+        raise ValueError('logits must be floating-point and labels integer tensors, got '
+                         f'{logits.dtype} and {labels.dtype}.')
+
+
 def check_labels(labels: Tensor, valid: Tensor, classes: int, ignore_index: int) -> None:
     """Raise a ValueError if a valid label is not one of the classes, 0 to C - 1.
 

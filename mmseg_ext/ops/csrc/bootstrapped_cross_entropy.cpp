@@ -4,17 +4,9 @@
 // the loss of each pixel and whether it is over the threshold; the selection works on these two
 // maps. Backward: the probabilities of the kept pixels are computed again, which is cheaper than to
 // have stored them, and nothing else than the gradient is allocated.
-#include <ATen/ATen.h>
-#include <ATen/OpMathType.h>
-#include <ATen/Parallel.h>
 #include <torch/library.h>
 
-#include <atomic>
-#include <tuple>
-#include <vector>
-
-#include "checks.h"
-#include "hardest.h"
+#include "pixel_losses.h"
 
 namespace mmseg_ext {
 namespace {
@@ -68,15 +60,7 @@ MMSEG_EXT_INLINE void softmax_sums(const T* __restrict x, const Layout layout, c
       for (int64_t j = 0; j < count; ++j) top[j] = row[j] > top[j] ? row[j] : top[j];
     }
   }
-  for (int64_t j = 0; j < count; ++j) sum[j] = 0;
-  for (int64_t c = 0; c < layout.classes; ++c) {
-    A* row = rows + c * width;
-    for (int64_t j = 0; j < count; ++j) {
-      const A e = exp_nonpositive(row[j] - top[j]);
-      if (keep_exp) row[j] = e;
-      sum[j] += e;
-    }
-  }
+  sum_exponentials<keep_exp>(rows, top, layout.classes, count, width, sum);
 }
 
 // Loss and code of `count` neighbouring pixels; returns how many labels are no class.
@@ -88,19 +72,8 @@ MMSEG_EXT_INLINE int64_t forward_block(const T* x, const Layout layout, const in
   A* top = tile.top.data();
   A* sum = tile.sum.data();
   softmax_sums<false>(x, layout, nullptr, count, tile.width, rows, top, sum);
-  int64_t wrong = 0;
-  for (int64_t j = 0; j < count; ++j) {
-    const bool is_class = label[j] >= 0 && label[j] < layout.classes;
-    wrong += !is_class && label[j] != ignore_index;
-    code[j] = label[j] != ignore_index && is_class;
-    loss[j] = rows[(code[j] ? label[j] : 0) * tile.width + j] - top[j];  // not positive
-  }
-  for (int64_t j = 0; j < count; ++j) {
-    const A probability = exp_nonpositive(loss[j]) / sum[j];
-    code[j] = code[j] * (probability >= limit ? kEasy : kHard);
-    loss[j] = log_normal(sum[j]) - loss[j];
-  }
-  return wrong;
+  return losses_and_codes(rows, top, sum, label, layout.classes, count, tile.width, ignore_index,
+                          limit, loss, code);
 }
 
 // The gradient of `count` neighbouring pixels: (softmax - one-hot) * factor where kept, else 0.
@@ -165,17 +138,9 @@ at::Tensor readable(const at::Tensor& logits) {
   return logits.is_contiguous(at::MemoryFormat::ChannelsLast) ? logits : logits.contiguous();
 }
 
-// One of the maps (N, H, W) that belong to the logits.
-at::Tensor readable_map(const at::Tensor& map, const char* name, at::ScalarType type,
-                        const at::Tensor& logits) {
-  return checked(map, name, type, "(N, H, W)", {logits.size(0), logits.size(2), logits.size(3)});
-}
-
-optional<at::Tensor> readable_weights(const optional<at::Tensor>& class_weight,
-                                      const at::Tensor& logits) {
-  if (!class_weight.has_value()) return class_weight;
-  return checked(*class_weight, "class_weight", at::toOpMathType(logits.scalar_type()), "(C,)",
-                 {logits.size(1)});
+// Of the labels and the kept pixels.
+std::array<int64_t, 3> map_sizes(const at::Tensor& logits) {
+  return {logits.size(0), logits.size(2), logits.size(3)};
 }
 
 Layout layout_of(const at::Tensor& logits) {
@@ -199,24 +164,24 @@ void for_each_block(const Layout& layout, int64_t images, const Block& block) {
 }
 
 // logits (N, C, H, W), labels (N, H, W) int64, class_weight (C,) of the accumulation type
-// -> for each image the weighted sum of the kept pixels' losses; the kept pixels (N, H, W) bool;
-//    for each image the number of kept and of valid pixels, int64 (N,)
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> bootstrapped_cross_entropy(
-    const at::Tensor& logits_, const at::Tensor& labels_, const optional<at::Tensor>& class_weight_,
-    optional<double> thresh, optional<int64_t> min_kept, bool per_image, int64_t ignore_index) {
+Selected bootstrapped_cross_entropy(const at::Tensor& logits_, const at::Tensor& labels_,
+                                    const optional<at::Tensor>& class_weight_,
+                                    optional<double> thresh, optional<int64_t> min_kept,
+                                    bool per_image, int64_t ignore_index) {
   check_min_kept(min_kept);
   const at::Tensor logits = readable(logits_);
-  const at::Tensor labels = readable_map(labels_, "labels", at::kLong, logits);
+  const at::Tensor labels = readable_map(labels_, "labels", at::kLong, map_sizes(logits));
   const optional<at::Tensor> class_weight = readable_weights(class_weight_, logits);
   const Layout layout = layout_of(logits);
-  const int64_t images = logits.size(0), total = images * layout.pixels;
   const auto accumulate = at::toOpMathType(logits.scalar_type());
-  at::Tensor losses = at::empty(labels.sizes(), logits.options().dtype(accumulate));
-  at::Tensor kept = at::empty(labels.sizes(), labels.options().dtype(at::kBool));
-  at::Tensor sums = at::zeros({images}, losses.options());
-  at::Tensor num_kept = at::zeros({images}, labels.options()), num_valid = at::zeros_like(num_kept);
-  if (logits.numel() == 0) return {sums, kept.zero_(), num_kept, num_valid};
+  const Selected selected = make_selected(labels, accumulate);
+  const at::Tensor& kept = std::get<1>(selected);
+  if (logits.numel() == 0) {
+    kept.zero_();
+    return selected;
+  }
 
+  const at::Tensor losses = at::empty(labels.sizes(), logits.options().dtype(accumulate));
   const int64_t* label = labels.data_ptr<int64_t>();
   auto* code = static_cast<uint8_t*>(kept.data_ptr());
   AT_DISPATCH_FLOATING_TYPES_AND2(
@@ -227,68 +192,17 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> bootstrapped_cross_en
         const A limit = static_cast<A>(thresh.value_or(0));
         std::atomic<int64_t> wrong{0};
         for_each_block<A>(
-            layout, images, [&](int64_t n, int64_t first, int64_t count, Tile<A>& tile) {
+            layout, logits.size(0), [&](int64_t n, int64_t first, int64_t count, Tile<A>& tile) {
               const int64_t p = n * layout.pixels + first;
               wrong +=
                   forward(x + n * layout.pixels * layout.classes + first * layout.by_pixel, layout,
                           label + p, count, tile, ignore_index, limit, loss + p, code + p);
             });
         if (wrong > 0) check_labels(labels, layout.classes, ignore_index);
-
-        std::vector<int64_t> hard(images);
-        for (int64_t n = 0; n < images; ++n) {
-          const uint8_t* first = code + n * layout.pixels;
-          std::atomic<int64_t> valid{0}, over{0};
-          at::parallel_for(0, layout.pixels, kGrain, [&](int64_t begin, int64_t end) {
-            valid +=
-                std::count_if(first + begin, first + end, [](uint8_t c) { return c != kIgnored; });
-            over += std::count(first + begin, first + end, kHard);
-          });
-          num_valid.data_ptr<int64_t>()[n] = valid;
-          hard[n] = over;
-        }
-        if (per_image) {
-          for (int64_t n = 0; n < images; ++n)
-            select(loss + n * layout.pixels, code + n * layout.pixels, layout.pixels,
-                   thresh.has_value(), hard[n], min_kept);
-        } else {
-          int64_t all = 0;
-          for (int64_t h : hard) all += h;
-          select(loss, code, total, thresh.has_value(), all, min_kept);
-        }
-
-        const A* weight = class_weight.has_value() ? class_weight->data_ptr<A>() : nullptr;
-        for (int64_t n = 0; n < images; ++n) {
-          // sums of fixed chunks, so that the result does not depend on the threads
-          const int64_t chunks = (layout.pixels + kGrain - 1) / kGrain;
-          std::vector<double> sum(chunks);
-          std::vector<int64_t> number(chunks);
-          at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
-            for (int64_t k = begin; k < end; ++k) {
-              const int64_t last = n * layout.pixels + std::min((k + 1) * kGrain, layout.pixels);
-              for (int64_t i = n * layout.pixels + k * kGrain; i < last; ++i) {
-                if (!code[i]) continue;
-                sum[k] += weight == nullptr ? loss[i] : loss[i] * weight[label[i]];
-                ++number[k];
-              }
-            }
-          });
-          double all = 0;
-          for (double s : sum) all += s;
-          sums.data_ptr<A>()[n] = static_cast<A>(all);
-          for (int64_t k : number) num_kept.data_ptr<int64_t>()[n] += k;
-        }
+        select_and_sum(loss, label, class_weight.has_value() ? class_weight->data_ptr<A>() : nullptr,
+                       thresh, min_kept, per_image, selected);
       });
-  return {sums, kept, num_kept, num_valid};
-}
-
-// Whether the kept pixels among `count` have classes. A bool that was made from other memory may
-// hold any byte, and these are counted.
-bool can_be_kept(const int64_t* label, const uint8_t* kept, int64_t count, int64_t classes) {
-  uint8_t wrong = 0;
-  for (int64_t j = 0; j < count; ++j)
-    wrong |= (kept[j] > 1) | (kept[j] & (static_cast<uint64_t>(label[j]) >= uint64_t(classes)));
-  return wrong == 0;
+  return selected;
 }
 
 // gradient (N,) with respect to the sums -> with respect to the logits, channels last if they are
@@ -297,8 +211,8 @@ at::Tensor bootstrapped_cross_entropy_backward(const at::Tensor& gradient_,
                                                const optional<at::Tensor>& class_weight_,
                                                const at::Tensor& kept_) {
   const at::Tensor logits = readable(logits_);
-  const at::Tensor labels = readable_map(labels_, "labels", at::kLong, logits);
-  const at::Tensor kept = readable_map(kept_, "kept", at::kBool, logits);
+  const at::Tensor labels = readable_map(labels_, "labels", at::kLong, map_sizes(logits));
+  const at::Tensor kept = readable_map(kept_, "kept", at::kBool, map_sizes(logits));
   const optional<at::Tensor> class_weight = readable_weights(class_weight_, logits);
   const at::Tensor factors = checked(
       gradient_, "gradient", at::toOpMathType(logits.scalar_type()), "(N,)", {logits.size(0)});
@@ -330,8 +244,7 @@ at::Tensor bootstrapped_cross_entropy_backward(const at::Tensor& gradient_,
                        to + at);
             });
       });
-  TORCH_CHECK_VALUE(!wrong, "kept must be True only where the label is one of the ", layout.classes,
-                    " classes.");
+  check_kept(!wrong, layout.classes);
   return gradient;
 }
 
