@@ -87,11 +87,17 @@ def enlargement(logits: Tensor, size: Sequence[int],
 
 
 def enlarge(maps: Tensor, rows: Axis, columns: Axis) -> Tensor:
-    """Enlarge maps (N, C, h, w) as a whole, in plain PyTorch: (N, C, H, W)."""
+    """Enlarge maps (N, C, h, w) as a whole, in plain PyTorch: (N, C, H, W).
+
+    Where a weight is 0 nothing is added: 0 times infinity would be NaN.
+    """
     for axis, dim in ((rows, 2), (columns, 3)):
         shape = [1] * 4
         shape[dim] = axis.size
-        maps = sum(
-            maps.index_select(dim, axis.first.long() + tap) * weight.reshape(shape)
-            for tap, weight in enumerate(axis.weight))
+        parts = []
+        for tap, weight in enumerate(axis.weight):
+            weight = weight.reshape(shape)
+            part = maps.index_select(dim, axis.first.long() + tap)
+            parts.append(torch.where(weight == 0, part.new_zeros(()), part) * weight)
+        maps = sum(parts)
     return maps
