@@ -66,7 +66,7 @@ def upsampled_cross_entropy(logits: Tensor,
     check_enlargement(logits, labels)
     class_weight = class_weights(logits, class_weight)
     rows, columns = enlargement(logits, labels.shape[1:], align_corners)
-    sums, _, num_kept, num_valid = OP(
+    sums, _, num_kept, num_valid, _ = OP(
         logits, labels.long(), *rows, *columns, class_weight, thresh, check_min_kept(min_kept),
         per_image, check_ignore_index(ignore_index), implementation=implementation)
     scale = normalizers(labels, num_kept, num_valid, per_image, normalization)
@@ -75,24 +75,31 @@ def upsampled_cross_entropy(logits: Tensor,
 
 def reference(logits: Tensor, labels: Tensor, first_row: Tensor, row_weight: Tensor,
               first_column: Tensor, column_weight: Tensor, class_weight: Optional[Tensor],
-              *options) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Enlarge, then the reference of ``bootstrapped_cross_entropy``, with the same results."""
+              *options) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Enlarge, then the reference of ``bootstrapped_cross_entropy``.
+
+    Returns:
+        tuple[Tensor]: The results of that reference, and for each image the number of valid pixels
+        whose label has the largest logit, (N,) int64.
+    """
     logits = enlarge(logits.to(accumulation_dtype(logits)), Axis(first_row, row_weight),
                      Axis(first_column, column_weight))
-    return full_size_reference(logits, labels, class_weight, *options)
+    is_correct = (logits.argmax(dim=1) == labels) & (labels != options[-1])
+    return (*full_size_reference(logits, labels, class_weight, *options),
+            is_correct.flatten(1).sum(dim=1))
 
 
 def _fake(logits, labels, *args):
     sums = logits.new_empty(logits.size(0), dtype=accumulation_dtype(logits))
     kept = labels.new_empty(labels.shape, dtype=torch.bool)
     counts = labels.new_empty(logits.size(0))
-    return sums, kept, counts, torch.empty_like(counts)
+    return sums, kept, counts, torch.empty_like(counts), torch.empty_like(counts)
 
 
 OP = library.Op(
     'upsampled_cross_entropy(Tensor logits, Tensor labels, Tensor first_row, Tensor row_weight, '
     'Tensor first_column, Tensor column_weight, Tensor? class_weight, float? thresh, int? min_kept, bool per_image, int ignore_index) '
-    '-> (Tensor, Tensor, Tensor, Tensor)',
+    '-> (Tensor, Tensor, Tensor, Tensor, Tensor)',
     _fake,
     reference,
     backward=library.Op(

@@ -80,13 +80,14 @@ def test_several_tiles_in_both_directions(small, large):
 
 
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
-def test_the_kept_pixels_are_those_of_two_steps(implementation):
+def test_kept_and_correct_pixels_are_those_of_two_steps(implementation):
     logits, labels = batch()
     rows, columns = enlargement(logits, labels.shape[1:], False)
     found = OP(logits, labels, *rows, *columns, None, 0.1, 60, False, 255,
                implementation=implementation)
     large = F.interpolate(logits, labels.shape[1:], mode='bilinear')
-    torch.testing.assert_close(found, reference(large, labels, None, 0.1, 60, False, 255))
+    torch.testing.assert_close(found[:4], reference(large, labels, None, 0.1, 60, False, 255))
+    assert found[4].tolist() == (large.argmax(1) == labels).flatten(1).sum(1).tolist()
 
 
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)

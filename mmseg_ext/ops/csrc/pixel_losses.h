@@ -31,19 +31,26 @@ MMSEG_EXT_INLINE void sum_exponentials(A* __restrict rows, const A* __restrict t
 }
 
 // Loss and code of `count` neighbouring pixels, from their logits, the maxima of these and the sums
-// of exponentials; returns how many labels are no class.
+// of exponentials; returns how many labels are no class. `correct`, if given, counts the labels that
+// have the largest logit.
 template <typename A>
 MMSEG_EXT_INLINE int64_t losses_and_codes(const A* __restrict rows, const A* __restrict top,
                                           const A* __restrict sum, const int64_t* label,
                                           int64_t classes, int64_t count, int64_t width,
                                           int64_t ignore_index, A limit, A* __restrict loss,
-                                          uint8_t* __restrict code) {
+                                          uint8_t* __restrict code,
+                                          int64_t* __restrict correct = nullptr) {
   int64_t wrong = 0;
   for (int64_t j = 0; j < count; ++j) {
     const bool is_class = label[j] >= 0 && label[j] < classes;
     wrong += !is_class && label[j] != ignore_index;
     code[j] = label[j] != ignore_index && is_class;
     loss[j] = rows[(code[j] ? label[j] : 0) * width + j] - top[j];  // not positive
+  }
+  if (correct != nullptr) {
+    int64_t hits = 0;
+    for (int64_t j = 0; j < count; ++j) hits += (loss[j] == 0) & code[j];
+    *correct += hits;
   }
   for (int64_t j = 0; j < count; ++j) {
     const A probability = exp_nonpositive(loss[j]) / sum[j];

@@ -75,21 +75,26 @@ MMSEG_EXT_INLINE void make_row(const Problem<A>& p, const Tile& tile, int64_t y,
   }
 }
 
-// Losses and codes of a tile; returns how many labels are no class.
+struct Counts {
+  int64_t wrong = 0, correct = 0;  // labels that are no class, and those with the largest logit
+};
+
+// Losses and codes of a tile.
 template <typename A>
-MMSEG_EXT_INLINE int64_t forward_tile(const Problem<A>& p, const Tile& tile, int64_t ignore_index,
-                                      A limit, A* loss, uint8_t* code, Workspace<A>& w) {
-  int64_t wrong = 0;
+MMSEG_EXT_INLINE Counts forward_tile(const Problem<A>& p, const Tile& tile, int64_t ignore_index,
+                                     A limit, A* loss, uint8_t* code, Workspace<A>& w) {
+  Counts counts;
   w.wide.forget();
   for (int64_t y = tile.top; y < tile.bottom; ++y) {
     make_row(p, tile, y, w);
     sum_exponentials<false>(w.row.data(), w.top.data(), p.classes, tile.count(), w.width,
                             w.sum.data());
     const int64_t at = p.pixel(tile, y);
-    wrong += losses_and_codes(w.row.data(), w.top.data(), w.sum.data(), p.label + at, p.classes,
-                              tile.count(), w.width, ignore_index, limit, loss + at, code + at);
+    counts.wrong += losses_and_codes(w.row.data(), w.top.data(), w.sum.data(), p.label + at,
+                                     p.classes, tile.count(), w.width, ignore_index, limit,
+                                     loss + at, code + at, &counts.correct);
   }
-  return wrong;
+  return counts;
 }
 
 // The part of the small map that a tile is made of, and its gradient there: (C, height, width).
@@ -180,8 +185,8 @@ MMSEG_EXT_INLINE void backward_tile(const Problem<A>& p, const Tile& tile, const
 
 // One version of each for both types, as the attribute does not go with templates.
 #define MMSEG_EXT_TILES(A)                                                                        \
-  MMSEG_EXT_EACH_ISA int64_t forward(const Problem<A>& p, const Tile& tile, int64_t ignore_index, \
-                                     A limit, A* loss, uint8_t* code, Workspace<A>& w) {          \
+  MMSEG_EXT_EACH_ISA Counts forward(const Problem<A>& p, const Tile& tile, int64_t ignore_index,  \
+                                    A limit, A* loss, uint8_t* code, Workspace<A>& w) {           \
     return forward_tile(p, tile, ignore_index, limit, loss, code, w);                             \
   }                                                                                               \
   MMSEG_EXT_EACH_ISA void backward(const Problem<A>& p, const Tile& tile, const bool* kept,       \
@@ -226,35 +231,44 @@ struct Arguments {
   bool is_empty;
 };
 
-Selected upsampled_cross_entropy(const at::Tensor& logits, const at::Tensor& labels,
-                                 const at::Tensor& first_row, const at::Tensor& row_weight,
-                                 const at::Tensor& first_column, const at::Tensor& column_weight,
-                                 const optional<at::Tensor>& class_weight, optional<double> thresh,
-                                 optional<int64_t> min_kept, bool per_image, int64_t ignore_index) {
+// -> what is selected, and for each image the number of pixels whose label has the largest logit
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> upsampled_cross_entropy(
+    const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& first_row,
+    const at::Tensor& row_weight, const at::Tensor& first_column, const at::Tensor& column_weight,
+    const optional<at::Tensor>& class_weight, optional<double> thresh, optional<int64_t> min_kept,
+    bool per_image, int64_t ignore_index) {
   check_min_kept(min_kept);
   const Arguments given(logits, labels, first_row, row_weight, first_column, column_weight,
                         class_weight);
   const Selected selected = make_selected(given.labels, given.logits.scalar_type());
   const at::Tensor& kept = std::get<1>(selected);
+  const at::Tensor num_correct = at::zeros_like(std::get<3>(selected));
+  const auto results = std::tuple_cat(selected, std::make_tuple(num_correct));
   if (given.is_empty) {
     kept.zero_();
-    return selected;
+    return results;
   }
   const at::Tensor losses = at::empty(given.labels.sizes(), given.logits.options());
   AT_DISPATCH_FLOATING_TYPES(losses.scalar_type(), "upsampled_cross_entropy", [&] {
     const auto p = given.problem<scalar_t>();
     scalar_t* loss = losses.data_ptr<scalar_t>();
     std::atomic<int64_t> wrong{0};
+    std::vector<std::atomic<int64_t>> correct(logits.size(0));
     at::parallel_for(0, p.tiles.count(), 1, [&](int64_t begin, int64_t end) {
       Workspace<scalar_t> workspace(p, false);
-      for (int64_t i = begin; i < end; ++i)
-        wrong += forward(p, p.tiles[i], ignore_index, static_cast<scalar_t>(thresh.value_or(0)),
-                         loss, static_cast<uint8_t*>(kept.data_ptr()), workspace);
+      for (int64_t i = begin; i < end; ++i) {
+        const Counts counts =
+            forward(p, p.tiles[i], ignore_index, static_cast<scalar_t>(thresh.value_or(0)), loss,
+                    static_cast<uint8_t*>(kept.data_ptr()), workspace);
+        wrong += counts.wrong;
+        correct[p.tiles[i].image] += counts.correct;
+      }
     });
+    std::copy(correct.begin(), correct.end(), num_correct.data_ptr<int64_t>());
     if (wrong > 0) check_labels(given.labels, p.classes, ignore_index);
     select_and_sum(loss, p.label, given.weights<scalar_t>(), thresh, min_kept, per_image, selected);
   });
-  return selected;
+  return results;
 }
 
 // gradient (N,) with respect to the sums -> with respect to the small logits
