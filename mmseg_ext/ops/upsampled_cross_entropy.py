@@ -1,5 +1,5 @@
 """Cross entropy of the hard pixels of enlarged logits, which are never there as a whole."""
-from typing import List, Optional, Tuple, Union
+from typing import List, NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -11,6 +11,23 @@ from .checks import check_enlargement, check_ignore_index
 from .enlargement import Axis, enlarge, enlargement
 from .hard_pixel_mask import check_min_kept
 from .library import accumulation_dtype, empty_gradient
+
+
+class PixelSums(NamedTuple):
+    """What a pass over the pixels gives.
+
+    Attributes:
+        total (Tensor): (N,), for each image the weighted sum of the kept pixels' losses.
+        kept (Tensor): (N, H, W) bool.
+        num_kept (Tensor): (N,) int64.
+        num_valid (Tensor): (N,) int64.
+        num_correct (Tensor): (N,) int64, the valid pixels whose label has the largest logit.
+    """
+    total: Tensor
+    kept: Tensor
+    num_kept: Tensor
+    num_valid: Tensor
+    num_correct: Tensor
 
 
 def upsampled_cross_entropy(logits: Tensor,
@@ -63,14 +80,36 @@ def upsampled_cross_entropy(logits: Tensor,
         >>> upsampled_cross_entropy(logits, labels, thresh=0.6, min_kept=50000).backward()
     """
     check_options(thresh, min_kept, normalization)
+    sums = upsampled_cross_entropy_sums(
+        logits, labels, align_corners=align_corners, thresh=thresh, min_kept=min_kept,
+        per_image=per_image, class_weight=class_weight, ignore_index=ignore_index,
+        implementation=implementation)
+    scale = normalizers(labels, sums.num_kept, sums.num_valid, per_image, normalization)
+    return (sums.total * scale.to(sums.total.dtype)).sum()
+
+
+def upsampled_cross_entropy_sums(logits: Tensor,
+                                 labels: Tensor,
+                                 *,
+                                 align_corners: bool = False,
+                                 thresh: Optional[float] = None,
+                                 min_kept: Optional[int] = None,
+                                 per_image: bool = False,
+                                 class_weight: Optional[Union[Tensor, List[float]]] = None,
+                                 ignore_index: int = 255,
+                                 implementation: Optional[str] = None) -> PixelSums:
+    """Sum the losses of :func:`upsampled_cross_entropy` (same arguments), and divide by nothing.
+
+    Returns:
+        PixelSums: The sums, and what was counted.
+    """
+    check_options(thresh, min_kept, 'kept')
     check_enlargement(logits, labels)
-    class_weight = class_weights(logits, class_weight)
     rows, columns = enlargement(logits, labels.shape[1:], align_corners)
-    sums, _, num_kept, num_valid, _ = OP(
-        logits, labels.long(), *rows, *columns, class_weight, thresh, check_min_kept(min_kept),
-        per_image, check_ignore_index(ignore_index), implementation=implementation)
-    scale = normalizers(labels, num_kept, num_valid, per_image, normalization)
-    return (sums * scale.to(sums.dtype)).sum()
+    return PixelSums(*OP(
+        logits, labels.long(), *rows, *columns, class_weights(logits, class_weight), thresh,
+        check_min_kept(min_kept), per_image, check_ignore_index(ignore_index),
+        implementation=implementation))
 
 
 def reference(logits: Tensor, labels: Tensor, first_row: Tensor, row_weight: Tensor,

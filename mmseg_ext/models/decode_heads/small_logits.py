@@ -1,0 +1,129 @@
+"""The losses of a head from logits that are not enlarged to the size of the labels."""
+from functools import partial
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+import torch
+import torch.nn as nn
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.losses import CrossEntropyLoss
+from mmseg.structures.sampler import OHEMPixelSampler
+from mmseg.utils import SampleList
+from torch import Tensor
+
+from mmseg_ext.models.losses.bootstrapped_cross_entropy_loss import BootstrappedCrossEntropyLoss
+from mmseg_ext.models.losses.class_weighted_cross_entropy_loss import (
+    ClassWeightedCrossEntropyLoss,
+)
+from mmseg_ext.models.losses.divisor import divisor
+from mmseg_ext.models.samplers.bootstrap_pixel_sampler import BootstrapPixelSampler
+from mmseg_ext.ops.bootstrapped_cross_entropy import normalizers
+from mmseg_ext.ops.upsampled_cross_entropy import PixelSums, upsampled_cross_entropy_sums
+
+LOSSES = (BootstrappedCrossEntropyLoss, ClassWeightedCrossEntropyLoss, CrossEntropyLoss)
+
+
+def use_small_logits(head: nn.Module) -> Optional[str]:
+    """Let a head of mmseg compute its losses from small logits, if it can.
+
+    Args:
+        head (nn.Module): A decode head. Its ``loss_by_feat`` is replaced.
+
+    Returns:
+        str, optional: Why it cannot; None if it can.
+    """
+    if type(head).loss_by_feat is not BaseDecodeHead.loss_by_feat:
+        return f'{type(head).__name__} has a loss_by_feat of its own'
+    if head.out_channels == 1:
+        return 'it has one logit'
+    for loss in losses_of(head):
+        name = type(loss).__name__
+        # not isinstance: what a subclass computes is not known
+        if type(loss) not in LOSSES:
+            return f'{name} needs logits of full size'
+        if isinstance(loss, CrossEntropyLoss) and (loss.use_sigmoid or loss.use_mask):
+            return f'{name} is of sigmoids'
+        reason = _why_not(head.sampler, loss)
+        if reason is not None:
+            return reason
+    head.loss_by_feat = partial(loss_by_feat, head)
+    return None
+
+
+def _why_not(sampler: Any, loss: nn.Module) -> Optional[str]:
+    """Why a loss behind a sampler needs logits of full size; None if it does not."""
+    if type(sampler) not in (type(None), BootstrapPixelSampler, OHEMPixelSampler):
+        return f'{type(sampler).__name__} needs logits of full size'
+    if isinstance(sampler, BootstrapPixelSampler) and sampler.difficulty == 'loss':
+        return "BootstrapPixelSampler(difficulty='loss') needs the loss of each pixel"
+    if isinstance(sampler, OHEMPixelSampler):
+        if isinstance(loss, BootstrappedCrossEntropyLoss):
+            return 'BootstrappedCrossEntropyLoss selects other pixels than OHEMPixelSampler'
+        if sampler.thresh is None:
+            return 'OHEMPixelSampler without thresh needs the loss of each pixel'
+    return None
+
+
+def losses_of(head: nn.Module) -> List[nn.Module]:
+    """List the losses of a head."""
+    losses = head.loss_decode
+    return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
+
+
+def loss_by_feat(head: nn.Module, seg_logits: Tensor,
+                 batch_data_samples: SampleList) -> Dict[str, Tensor]:
+    """Compute the losses and ``acc_seg`` as mmseg's ``BaseDecodeHead`` does.
+
+    Args:
+        head (nn.Module): A head for which :func:`use_small_logits` gave None.
+        seg_logits (Tensor): (N, C, h, w).
+        batch_data_samples (list[:obj:`SegDataSample`]): With labels, (1, H, W) each.
+
+    Returns:
+        dict[str, Tensor]: The losses by their names, and ``acc_seg``, (1,), in per cent.
+    """
+    label = head._stack_batch_gt(batch_data_samples).squeeze(1)
+    if seg_logits.shape[2:] == label.shape[1:]:  # nothing to enlarge
+        return BaseDecodeHead.loss_by_feat(head, seg_logits, batch_data_samples)
+    losses: Dict[str, Tensor] = {}
+    for loss in losses_of(head):
+        value, sums = _loss(head, loss, seg_logits, label)
+        name = loss.loss_name
+        losses[name] = losses[name] + value if name in losses else value
+    # mmseg counts so: a batch without labels has 100 %
+    eps = torch.finfo(torch.float32).eps
+    num_valid = sums.num_valid.sum()[None].float()
+    losses['acc_seg'] = 100 * (sums.num_correct.sum() + eps) / (num_valid + eps)
+    return losses
+
+
+class _Selection(NamedTuple):
+    """Which pixels a loss sees, and what their sum is divided by: a word, or None for its own."""
+    thresh: Optional[float] = None
+    min_kept: Optional[int] = None
+    per_image: bool = False
+    normalization: Optional[str] = None
+
+
+def _selection(sampler: Any, loss: nn.Module, images: int) -> _Selection:
+    if isinstance(loss, BootstrappedCrossEntropyLoss):  # selects for itself, as without a sampler
+        return _Selection(**loss.selection)
+    if isinstance(sampler, BootstrapPixelSampler):
+        return _Selection(**sampler.selection)
+    if isinstance(sampler, OHEMPixelSampler):
+        return _Selection(sampler.thresh, sampler.min_kept * images)
+    return _Selection()
+
+
+def _loss(head: nn.Module, loss: nn.Module, logits: Tensor,
+          label: Tensor) -> Tuple[Tensor, PixelSums]:
+    thresh, min_kept, per_image, normalization = _selection(head.sampler, loss, len(label))
+    sums = upsampled_cross_entropy_sums(
+        logits, label, align_corners=head.align_corners, thresh=thresh, min_kept=min_kept,
+        per_image=per_image, class_weight=loss.class_weight, ignore_index=head.ignore_index)
+    if normalization is not None:
+        scale = normalizers(label, sums.num_kept, sums.num_valid, per_image, normalization)
+    else:
+        count = divisor(loss, label, sums.kept, head.ignore_index)
+        scale = torch.where(count > 0, count, torch.inf).reciprocal()
+    value = (sums.total * scale.to(sums.total.dtype)).sum()
+    return loss.loss_weight * value, sums
