@@ -119,4 +119,5 @@ OP = library.Op(
     lambda logits, first_row, row_weight, first_column, column_weight: logits.new_empty(
         (logits.size(0), first_row.size(0), first_column.size(0)),
         dtype=label_dtype(logits.size(1))),
-    reference)
+    reference,
+    triton='upsampled.argmax')

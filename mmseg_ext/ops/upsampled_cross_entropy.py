@@ -137,13 +137,15 @@ def _fake(logits, labels, *args):
 
 OP = library.Op(
     'upsampled_cross_entropy(Tensor logits, Tensor labels, Tensor first_row, Tensor row_weight, '
-    'Tensor first_column, Tensor column_weight, Tensor? class_weight, float? thresh, int? min_kept, bool per_image, int ignore_index) '
-    '-> (Tensor, Tensor, Tensor, Tensor, Tensor)',
+    'Tensor first_column, Tensor column_weight, Tensor? class_weight, float? thresh, '
+    'int? min_kept, bool per_image, int ignore_index) -> (Tensor, Tensor, Tensor, Tensor, Tensor)',
     _fake,
     reference,
+    triton='upsampled.forward',
     backward=library.Op(
         'upsampled_cross_entropy_backward(Tensor gradient, Tensor logits, Tensor labels, '
         'Tensor first_row, Tensor row_weight, Tensor first_column, Tensor column_weight, '
         'Tensor? class_weight, Tensor kept) -> Tensor',
-        lambda gradient, logits, *args: empty_gradient(logits)),
+        lambda gradient, logits, *args: empty_gradient(logits),
+        triton='upsampled.backward'),
     save=lambda args, results: (*args[:7], results[1]))

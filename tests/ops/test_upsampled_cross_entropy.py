@@ -169,7 +169,8 @@ def test_gradcheck(align_corners):
 def test_opcheck():
     logits, labels = batch(dtype=torch.float32)
     rows, columns = enlargement(logits, labels.shape[1:], False)
-    arguments = (logits.requires_grad_(), labels, *rows, *columns, torch.ones(5), 0.3, 20, True, 255)
+    options = (torch.ones(5), 0.3, 20, True, 255)
+    arguments = (logits.requires_grad_(), labels, *rows, *columns, *options)
     torch.library.opcheck(OP.dispatch, arguments)
 
 

@@ -142,12 +142,20 @@ def forward(logits: Tensor, labels: Tensor, class_weight: Optional[Tensor],
     with torch.cuda.device_of(logits):
         _forward_kernel[grid](x, labels, losses, codes, limit, ignore_index, x.size(2),
                               *x.stride(), **constants)
+    return select_and_sum(losses, codes, labels, class_weight, logits.size(1), thresh, min_kept,
+                          per_image, ignore_index)
+
+
+def select_and_sum(losses: Tensor, codes: Tensor, labels: Tensor, class_weight: Optional[Tensor],
+                   classes: int, thresh: Optional[float], min_kept: Optional[int], per_image: bool,
+                   ignore_index: int) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Select among the losses of all pixels by their codes, with the results of ``forward``."""
     valid = codes >= EASY.value
     if labels.is_cuda:  # asserted there: to ask for the answer would wait for the GPU
         torch._assert_async((codes != WRONG.value).all(), 'labels hold a value that is neither one '
-                            f'of the {logits.size(1)} classes nor ignore_index, {ignore_index}.')
+                            f'of the {classes} classes nor ignore_index, {ignore_index}.')
     else:
-        check_labels(labels, codes != IGNORED.value, logits.size(1), ignore_index)
+        check_labels(labels, codes != IGNORED.value, classes, ignore_index)
     over = None if thresh is None else codes == HARD.value
     kept = keep_hard(losses, valid, over, min_kept, per_image)
     if class_weight is not None:
