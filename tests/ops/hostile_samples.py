@@ -85,6 +85,64 @@ def select(r):
     return arguments
 
 
+def enlarged_boot(r):
+    """Arguments of boot for logits of another size."""
+    arguments = boot(r)
+    logits, height, width = arguments['logits'], side(r), side(r)
+    if arguments['labels'].numel() == 0:
+        height, width = max(height, 1), max(width, 1)
+    small = values(r, *logits.shape[:2], max(height, 1), max(width, 1), dtype=logits.dtype)
+    return dict(arguments, logits=small)
+
+
+def axis(r, small, large, dtype):
+    """One direction of an enlargement: two tensors."""
+    taps = r.randint(1, small)
+    return torch.randint(small - taps + 1, (large, )).int(), torch.rand(taps, large, dtype=dtype)
+
+
+def axes(r, logits, size):
+    names = ('first_row', 'row_weight', 'first_column', 'column_weight')
+    tensors = [x for pair in zip(logits.shape[2:], size)
+               for x in axis(r, *pair, accumulated(logits))]
+    return dict(zip(names, tensors))
+
+
+def raw_enlarged_boot(r):
+    arguments = enlarged_boot(r)
+    logits, labels = arguments.pop('logits'), arguments.pop('labels')
+    return dict(logits=logits, labels=labels, **axes(r, logits, labels.shape[1:]), **arguments)
+
+
+def enlarged_boot_backward(r):
+    arguments = raw_enlarged_boot(r)
+    logits, labels = arguments['logits'], arguments['labels']
+    kept = (labels != arguments['ignore_index']) & (torch.rand(labels.shape) < 0.5)
+    for name in ('thresh', 'min_kept', 'per_image', 'ignore_index'):
+        del arguments[name]
+    return dict(gradient=torch.rand(len(logits), dtype=accumulated(logits)), **arguments, kept=kept)
+
+
+def public_enlarged_boot(r):
+    return dict(enlarged_boot(r), align_corners=r.random() < 0.5,
+                normalization=r.choice(('kept', 'valid', 'numel')))
+
+
+def small_logits(r):
+    return values(r, side(r, 2), r.randint(1, 5), r.randint(1, 6), r.randint(1, 6))
+
+
+def argmax(r):
+    return dict(logits=small_logits(r), size=(r.randint(1, 9), r.randint(1, 30)),
+                align_corners=r.random() < 0.5,
+                through=r.choice((None, [(7, 9), (0, 1, 2, 0), 'horizontal'])))
+
+
+def raw_argmax(r):
+    logits = small_logits(r)
+    return dict(logits=logits, **axes(r, logits, (side(r), side(r, 30))))
+
+
 def mask(r):
     shape = tuple(side(r, 9) for _ in range(r.choice((1, 2, 3))))
     return dict(difficulty=values(r, *shape, dtype=r.choice(FLOATS[:2])),
@@ -316,7 +374,9 @@ RAW_ARGUMENTS = dict(
     gather_max_bins=gather_bins, gather_max_bins_backward=gather_bins_backward,
     bin_index=index_of_bins, free_form_roi_pool=pool, free_form_roi_pool_backward=pool_backward,
     region_geometry=raw_geometry, cell_histograms=histograms, merge_cells=merges,
-    semantic_edges=edges, semantic_edge_distance=distance)
+    semantic_edges=edges, semantic_edge_distance=distance,
+    upsampled_cross_entropy=raw_enlarged_boot,
+    upsampled_cross_entropy_backward=enlarged_boot_backward, upsampled_argmax=raw_argmax)
 PUBLIC_ARGUMENTS = dict(
     RegionSet=any_regions, bootstrapped_cross_entropy=public_boot, extension_loaded=lambda r: {},
     free_form_roi_pool=public_pool, gather_max=gather, grouped_cross_entropy=grouped,
@@ -325,12 +385,14 @@ PUBLIC_ARGUMENTS = dict(
     select_hard_pixels=select, semantic_edge_distance=public_distance,
     semantic_edge_features=features, semantic_edges=edges,
     sobel=lambda r: dict(maps=values(r, side(r, 2), side(r), side(r), side(r))),
-    transpose_index=transposed)
+    transpose_index=transposed, upsampled_argmax=argmax,
+    upsampled_cross_entropy=public_enlarged_boot)
 #: Those that take `implementation`.
 WITH_IMPLEMENTATIONS = (
     'bootstrapped_cross_entropy', 'free_form_roi_pool', 'gather_max', 'hard_pixel_mask',
     'hierarchical_regions', 'region_geometry', 'region_to_pixel', 'select_hard_pixels',
-    'semantic_edge_distance', 'semantic_edges', 'group_cells')
+    'semantic_edge_distance', 'semantic_edges', 'upsampled_argmax', 'upsampled_cross_entropy',
+    'group_cells')
 
 
 def target(name):

@@ -21,9 +21,9 @@ OHEM = dict(type='OHEMPixelSampler', thresh=0.2, min_kept=150)
 
 def head(losses=CE, sampler=None, align_corners=False, **kwargs):
     return dict(
-        dict(type='FCNHead', in_channels=4, in_index=0, channels=4, num_convs=1, num_classes=CLASSES,
-             dropout_ratio=0, norm_cfg=NORM, align_corners=align_corners, loss_decode=losses,
-             sampler=sampler), **kwargs)
+        dict(type='FCNHead', in_channels=16, in_index=0, channels=4, num_convs=1,
+             num_classes=CLASSES, dropout_ratio=0, norm_cfg=NORM, align_corners=align_corners,
+             loss_decode=losses, sampler=sampler), **kwargs)
 
 
 def models(decode_head, **kwargs):
@@ -31,7 +31,6 @@ def models(decode_head, **kwargs):
     config = dict(
         backbone=dict(type='VGG', depth=11, base_channels=4, out_indices=(2, ), norm_cfg=NORM),
         decode_head=decode_head, train_cfg=dict(), test_cfg=dict(mode='whole'), **kwargs)
-    config['decode_head'] = dict(config['decode_head'], in_channels=16)
     torch.manual_seed(0)
     built = [MODELS.build(ConfigDict(type=name, **copy.deepcopy(config)))
              for name in ('EncoderDecoder', 'FusedEncoderDecoder')]
@@ -92,7 +91,7 @@ def test_losses_accuracy_and_gradients_are_those_of_mmseg(options, monkeypatch):
 
 
 def test_auxiliary_heads_are_fused_too(monkeypatch):
-    auxiliary = [head(in_channels=16), head(dict(CE, loss_name='loss_aux'), in_channels=16)]
+    auxiliary = [head(), head(dict(CE, loss_name='loss_aux'))]
     theirs, ours = models(head(), auxiliary_head=auxiliary)
     expected = losses_and_gradients(theirs, *batch())
     monkeypatch.setattr('mmseg.models.decode_heads.decode_head.resize', None)
@@ -187,7 +186,7 @@ def test_copies_of_a_prediction_have_its_logits():
     for copied in (found.to(torch.float64), found.cpu(), copy.deepcopy(found)):
         torch.testing.assert_close(copied.seg_logits.data, expected.seg_logits.data)
     with pytest.raises(AttributeError, match="no attribute 'something'"):
-        found.seg_logits.something
+        getattr(found.seg_logits, 'something')  # noqa: B009
 
 
 def test_test_time_augmentation_averages_enlarged_logits():
