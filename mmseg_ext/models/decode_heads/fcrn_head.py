@@ -7,6 +7,9 @@ from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor
 
+from .small_logits import loss_by_feat as loss_from_small_logits
+from .small_logits import why_large_logits
+
 
 @MODELS.register_module()
 class FCRNHead(BaseDecodeHead):
@@ -95,6 +98,7 @@ class FCRNHead(BaseDecodeHead):
             self.hidden = nn.Sequential(
                 nn.Conv2d(self.in_channels, self.channels, **conv), nn.ReLU(inplace=True))
         self.conv_seg = nn.Conv2d(self.channels, self.out_channels, **conv)
+        self.takes_small_logits = label_stride is None and why_large_logits(self) is None
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Classify each position of the map of ``in_index``, (N, D, h, w) -> (N, C, h, w)."""
@@ -115,6 +119,8 @@ class FCRNHead(BaseDecodeHead):
                     f'of {size[0]}x{size[1]} labels, but the backbone gives '
                     f'{seg_logits.shape[2]}x{seg_logits.shape[3]} positions: set label_stride to '
                     'the stride of the backbone (output_stride of FCRN), or to None.')
+        if self.takes_small_logits:
+            return loss_from_small_logits(self, seg_logits, batch_data_samples)
         return super().loss_by_feat(seg_logits, batch_data_samples)
 
     def _stack_batch_gt(self, batch_data_samples: SampleList) -> Tensor:

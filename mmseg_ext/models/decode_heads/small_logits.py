@@ -26,13 +26,23 @@ def use_small_logits(head: nn.Module) -> Optional[str]:
     """Let a head of mmseg compute its losses from small logits, if it can.
 
     Args:
-        head (nn.Module): A decode head. Its ``loss_by_feat`` is replaced.
+        head (nn.Module): A decode head. Its ``loss_by_feat`` is replaced, unless it does so
+            already.
 
     Returns:
         str, optional: Why it cannot; None if it can.
     """
-    if type(head).loss_by_feat is not BaseDecodeHead.loss_by_feat:
-        return f'{type(head).__name__} has a loss_by_feat of its own'
+    reason = why_large_logits(head)
+    if type(head).loss_by_feat is BaseDecodeHead.loss_by_feat:
+        if reason is None:
+            head.loss_by_feat = partial(loss_by_feat, head)
+    elif not getattr(head, 'takes_small_logits', False):
+        reason = f'{type(head).__name__} has a loss_by_feat of its own'
+    return reason
+
+
+def why_large_logits(head: nn.Module) -> Optional[str]:
+    """Say why the losses of a head need logits of the size of the labels; None if they do not."""
     if head.out_channels == 1:
         return 'it has one logit'
     for loss in losses_of(head):
@@ -45,7 +55,6 @@ def use_small_logits(head: nn.Module) -> Optional[str]:
         reason = _why_not(head.sampler, loss)
         if reason is not None:
             return reason
-    head.loss_by_feat = partial(loss_by_feat, head)
     return None
 
 
@@ -85,15 +94,31 @@ def loss_by_feat(head: nn.Module, seg_logits: Tensor,
     if seg_logits.shape[2:] == label.shape[1:]:  # nothing to enlarge
         return BaseDecodeHead.loss_by_feat(head, seg_logits, batch_data_samples)
     losses: Dict[str, Tensor] = {}
-    for loss in losses_of(head):
-        value, sums = _loss(head, loss, seg_logits, label)
+    values, losses['acc_seg'] = losses_and_accuracy(head, seg_logits, label)
+    for loss, value in zip(losses_of(head), values):
         name = loss.loss_name
         losses[name] = losses[name] + value if name in losses else value
+    return losses
+
+
+def losses_and_accuracy(head: nn.Module, logits: Tensor,
+                        label: Tensor) -> Tuple[List[Tensor], Tensor]:
+    """Compute the losses of a head from small logits.
+
+    Args:
+        head (nn.Module): A head for which :func:`why_large_logits` gives None.
+        logits (Tensor): (N, C, h, w).
+        label (Tensor): (N, H, W).
+
+    Returns:
+        tuple: The value of each loss, and mmseg's ``acc_seg``, (1,), in per cent.
+    """
+    values, sums = zip(*(_loss(head, loss, logits, label) for loss in losses_of(head)))
     # mmseg counts so: a batch without labels has 100 %
     eps = torch.finfo(torch.float32).eps
-    num_valid = sums.num_valid.sum()[None].float()
-    losses['acc_seg'] = 100 * (sums.num_correct.sum() + eps) / (num_valid + eps)
-    return losses
+    num_valid, num_correct = (count.sum()[None].float()
+                              for count in (sums[0].num_valid, sums[0].num_correct))
+    return list(values), 100 * (num_correct + eps) / (num_valid + eps)
 
 
 class _Selection(NamedTuple):

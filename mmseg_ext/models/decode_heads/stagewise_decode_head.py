@@ -1,5 +1,5 @@
 from abc import ABCMeta, abstractmethod
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn as nn
@@ -9,6 +9,8 @@ from mmseg.models.losses.lovasz_loss import lovasz_softmax
 from mmseg.models.utils import resize
 from mmseg.utils import ConfigType, SampleList
 from torch import Tensor
+
+from .small_logits import losses_and_accuracy, losses_of, why_large_logits
 
 
 class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
@@ -32,7 +34,8 @@ class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
             are left out of the log; what they alone use gets a gradient of zero.
         supervision (str): ``'labels'`` compares each stage with the label map resized to the
             stage (LRN's R_k(Y), Eq. 1 and 3; :func:`resize_label`). ``'logits'`` resizes each stage
-            to the label map (bilinear; the same authors' G-FRNet). Defaults to ``'labels'``.
+            to the label map (bilinear; the same authors' G-FRNet), tile by tile where the losses
+            allow it (:class:`FusedEncoderDecoder`). Defaults to ``'labels'``.
         dropout_ratio (float): 0, which is the default; see Raises.
         kwargs: Arguments of mmseg's ``BaseDecodeHead``: ``norm_cfg``, ``loss_decode``,
             ``sampler``, ``ignore_index``, ``align_corners``, ``out_channels``...
@@ -82,7 +85,7 @@ class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
         if not any(self.stage_weights):
             raise ValueError(f'stage_weights is {list(self.stage_weights)}, but a head learns from '
                              'at least one stage.')
-        for loss in self._losses():
+        for loss in losses_of(self):
             class_weight = getattr(loss, 'class_weight', None)
             if class_weight is not None and len(class_weight) != self.out_channels:
                 raise ValueError(f'{type(loss).__name__} has {len(class_weight)} class weights, '
@@ -93,6 +96,7 @@ class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
                                  'head has out_channels=1: leave out_channels out, or use a loss '
                                  "of one logit, such as dict(type='CrossEntropyLoss', "
                                  'use_sigmoid=True).')
+        self.takes_small_logits = supervision == 'logits' and why_large_logits(self) is None
 
     @abstractmethod
     def forward(self, inputs: Sequence[Tensor]) -> List[Tensor]:
@@ -117,20 +121,23 @@ class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
         losses: Dict[str, Tensor] = {}
         unused = []
         for k, (logits, stage_weight) in enumerate(zip(seg_logits, self.stage_weights), start=1):
-            if self.supervision == 'logits':
+            label = full_label
+            if self.supervision == 'labels':
+                label = resize_label(full_label, logits.shape[2:])
+            elif not self.takes_small_logits:
                 logits = resize(
                     logits, full_label.shape[2:], mode='bilinear', align_corners=self.align_corners)
-            label = resize_label(full_label, logits.shape[2:])
             if not stage_weight:
                 unused.append(logits)
-                continue
-            for name, value in self._stage_losses(k, logits, label).items():
-                losses[name] = stage_weight * value
+            if stage_weight or k == self.num_stages:  # the last for its accuracy
+                values, losses['acc_seg'] = self._stage_losses(k, logits, label)
+            if stage_weight:
+                losses.update((name, stage_weight * value) for name, value in values.items())
+        losses['acc_seg'] = losses.pop('acc_seg')  # behind the losses in the log
         # DistributedDataParallel waits for the gradient of every parameter. Not 0 * logits.sum(),
         # which is NaN where a logit is infinite: the sum of no elements is 0, with a graph.
         first = next(iter(losses))
         losses[first] = sum((logits[:0].sum() for logits in unused), losses[first])
-        losses['acc_seg'] = self._accuracy(logits, label)
         return losses
 
     def _accuracy(self, logits: Tensor, label: Tensor) -> Tensor:
@@ -141,22 +148,23 @@ class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
                                dim=1).float()
         return accuracy(logits, label.squeeze(1), ignore_index=self.ignore_index)
 
-    def _stage_losses(self, k: int, logits: Tensor, label: Tensor) -> Dict[str, Tensor]:
-        """All loss functions on one stage. ``label``: (N, 1, h_k, w_k)."""
-        weight = None if self.sampler is None else self.sampler.sample(logits, label)
+    def _stage_losses(self, k: int, logits: Tensor,
+                      label: Tensor) -> Tuple[Dict[str, Tensor], Tensor]:
+        """All loss functions on one stage, and its accuracy. ``label``: (N, 1, H, W)."""
+        if logits.shape[2:] == label.shape[2:]:
+            weight = None if self.sampler is None else self.sampler.sample(logits, label)
+            values = [loss(logits, label.squeeze(1), weight=weight, ignore_index=self.ignore_index)
+                      for loss in losses_of(self)]
+            accuracy = self._accuracy(logits, label)
+        else:
+            values, accuracy = losses_and_accuracy(self, logits, label.squeeze(1))
         losses: Dict[str, Tensor] = {}
-        for i, loss in enumerate(self._losses()):
+        for i, (loss, value) in enumerate(zip(losses_of(self), values)):
             name = loss.loss_name
             if self.num_stages > 1:
                 name = f'loss_s{k}' if i == 0 else f"loss_s{k}_{name[len('loss_'):]}"
-            value = loss(
-                logits, label.squeeze(1), weight=weight, ignore_index=self.ignore_index)
             losses[name] = losses[name] + value if name in losses else value
-        return losses
-
-    def _losses(self) -> Sequence[nn.Module]:
-        single = not isinstance(self.loss_decode, nn.ModuleList)
-        return [self.loss_decode] if single else self.loss_decode
+        return losses, accuracy
 
 
 def _takes_one_logit(loss: nn.Module) -> bool:
