@@ -11,6 +11,7 @@ from . import (
     semeda,
     semeda_models,
     semeda_ops,
+    upsampling,
 )
 from .case import Case, benchmark, family
 from .measure import measure
@@ -18,5 +19,5 @@ from .measure import measure
 __all__ = [
     'Case', 'backbones', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'evaluation', 'family',
     'lrn', 'measure', 'region_data', 'region_head', 'regions', 'semeda', 'semeda_models',
-    'semeda_ops'
+    'semeda_ops', 'upsampling'
 ]
