@@ -39,7 +39,7 @@ def register_loss_case(small: Sequence[int], large: Sequence[int], share: Option
     kept = 'all' if share is None else f'1_in_{round(1 / share)}'
     name = f'upsampled_cross_entropy_{sizes(small)}_to_{sizes(large)}_keep_{kept}'
 
-    @benchmark('upsampled_cross_entropy', name=name)
+    @benchmark('upsampled_cross_entropy', 'bootstrapped_cross_entropy', name=name)
     def loss_case(device: str, small: bool = False, shape=small, size=large) -> Case:
         """Cross entropy of enlarged logits: ours, and enlargement and loss one after the other.
 
