@@ -1,4 +1,4 @@
-# Ours: SEMEDA at full resolution, by an edge network that does not tell classes apart
+# Ours: SEMEDA at full resolution, by an edge network that cannot tell classes apart
 # Paper: not given
 # Here: not run
 _base_ = './fpn_lite0_1xb4-400_camvid-360x480.py'
