@@ -50,8 +50,13 @@ class Line(NamedTuple):
 
     @property
     def decimals(self) -> int:
-        """Two for per cent and the like, four where every mean is a share, such as 0.8123."""
-        return 4 if 0 < max(abs(self.a.mean), abs(self.b.mean)) <= 1 else 2
+        """As :func:`decimals_of` says of the two means."""
+        return decimals_of(self.a.mean, self.b.mean)
+
+
+def decimals_of(*means: float) -> int:
+    """Two for per cent and the like, four where every mean is a share, such as 0.8123."""
+    return 4 if 0 < max(map(abs, means)) <= 1 else 2
 
 
 def pair_runs(a: Sequence[dict], b: Sequence[dict]) -> Tuple[List[Pair], List[str]]:

@@ -101,13 +101,13 @@ class Part:
     def planned_iterations(self) -> Optional[int]:
         """Find how long the whole training is; None if it ended before its log says so."""
         loop = self.config.get('train_cfg') or {}
-        total = re.search(r'Iter\(train\) +\[ *\d+/(\d+)\]', self.log)
-        per_epoch = re.search(r'Epoch\(train\) +\[ *\d+\]\[ *\d+/(\d+)\]', self.log)
         if loop.get('max_iters'):
             return loop['max_iters']
+        total = re.search(r'Iter\(train\) +\[ *\d+/(\d+)\]', self.log)
         if total:
             return int(total.group(1))
-        return loop['max_epochs'] * int(per_epoch.group(1)) if per_epoch else None
+        per_epoch = re.search(r'Epoch\(train\) +\[ *\d+\]\[ *\d+/(\d+)\]', self.log)
+        return int(per_epoch.group(1)) * loop.get('max_epochs', 0) if per_epoch else None
 
     def validations(self) -> List[Evaluation]:
         """Find the validations of a training."""
