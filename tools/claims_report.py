@@ -9,7 +9,7 @@ claims.json holds {"families": {FAMILY: {...}}, "claims": [{...}, ...]}. A famil
     title       heading of its section
     baselines   names of the configs that the others are compared with, one for each data set and
                 number of iterations at most
-    metrics     columns of its tables; the difference to the baseline is that of the first
+    metrics     columns of its tables; the column "difference" is about the first
 
 and a claim has
 

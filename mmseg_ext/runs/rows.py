@@ -20,6 +20,8 @@ import json
 from pathlib import Path
 from typing import Iterable, List, Tuple
 
+from ..tools import tool_command
+
 TEXT, COUNT, NUMBER, NULL = (str, ), (int, ), (int, float), (type(None), )
 ENTRIES = dict(
     name=TEXT, seed=COUNT + NULL, data=TEXT, iterations=COUNT + NULL, minutes=NUMBER + NULL,
@@ -35,15 +37,14 @@ def read_rows(path: str) -> List[dict]:
         ValueError: It holds something else than rows.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'{path} does not exist; a file of rows is made by '
-                                'tools/compare_runs.py WORK_DIR... --store FILE.json')
+        raise FileNotFoundError(f'{path} does not exist; {_maker()}')
     try:
         rows = json.loads(Path(path).read_text(encoding='utf-8'))
     except ValueError:
-        raise ValueError(f'{path} is no JSON; a file of rows is made by '
-                         'tools/compare_runs.py WORK_DIR... --store FILE.json') from None
+        raise ValueError(f'{path} is no JSON; {_maker()}') from None
     if not isinstance(rows, list):
-        raise ValueError(f'{path} must hold a list of rows, but holds a {type(rows).__name__}')
+        raise ValueError(f'{path} must hold a list of rows, but holds a {type(rows).__name__}; '
+                         + _maker())
     for row in rows:
         _check_row(row, path)
     return rows
@@ -75,6 +76,11 @@ def write_rows(path: str, rows: Iterable[dict]) -> None:
     lines = ',\n'.join(json.dumps(row, allow_nan=False) for row in rows)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(f'[\n{lines}\n]\n' if rows else '[]\n', encoding='utf-8')
+
+
+def _maker() -> str:
+    command = tool_command('compare_runs.py', 'WORK_DIR', '--store', 'FILE.json')
+    return f'a file of rows is made by {command}'
 
 
 def _key(row: dict) -> Tuple[str, int]:

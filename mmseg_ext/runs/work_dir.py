@@ -10,6 +10,7 @@ from typing import Dict, List, NamedTuple, Optional
 from mmengine.config import Config
 
 from ..provenance import read_origin
+from ..tools import tool_command
 
 #: The beginning of a record of a log: time, logger, level.
 RECORD = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - \S+ - [A-Z]+ - ', re.M)
@@ -150,7 +151,7 @@ def read_run(path: str) -> dict:
     folder = Path(path)
     if not folder.is_dir():
         raise FileNotFoundError(f'{path} does not exist; a work directory is made by '
-                                'tools/train.py CONFIG --work-dir WORK_DIR')
+                                + tool_command('train.py', 'CONFIG', '--work-dir', 'WORK_DIR'))
     folders = [folder] if _is_part(folder) else sorted(filter(_is_part, folder.iterdir()))
     parts = [Part(one) for one in folders]
     trainings = [part for part in parts if part.is_training]
@@ -212,7 +213,7 @@ def _row_of_training(chain: List[Part], path: str) -> dict:
     if planned is None or end.iterations < planned:
         raise ValueError(f'{path} holds a training that has not ended: its last validation is at '
                          f'iteration {end.iterations} of {planned}; wait for its end, or resume '
-                         'it by tools/train.py CONFIG --resume')
+                         f"it by {tool_command('train.py', 'CONFIG', '--resume')}")
     curve = {one.iterations: value for one in validations for key, value in one.metrics.items()
              if key.split('/')[-1] == 'mIoU'}
     records = [record for part in chain for record in part.records()]

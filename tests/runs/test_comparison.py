@@ -46,7 +46,7 @@ def test_one_pair_has_no_error_and_shows_nothing():
     assert verdict(line.difference) == 'not shown'
 
 
-def test_runs_are_paired_by_seed_whatever_their_order():
+def test_runs_are_paired_by_seed_in_any_order():
     a, b = rows(50., 60., seeds=[2, 1]), rows(61., 51., seeds=[1, 2])
     pairs, said = pair_runs(a, b)
     assert pairs == [(a[1], b[0]), (a[0], b[1])] and said == ['Paired by seed: 1, 2.']

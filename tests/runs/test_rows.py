@@ -35,7 +35,7 @@ def test_two_runs_with_one_name_and_seed_are_not_kept_as_one():
 
 
 @pytest.mark.parametrize('content, message', [
-    ('{', 'is no JSON; a file of rows is made by tools/compare_runs.py'),
+    ('{', 'is no JSON; a file of rows is made by .*compare_runs.py WORK_DIR --store FILE.json'),
     ('{}', 'must hold a list of rows, but holds a dict'),
     ('[1]', "must have the entries .'name', 'seed'.*but one has 1"),
     (json.dumps([{'name': 'x'}]), r"but one has \['name'\]"),
@@ -48,7 +48,7 @@ def test_another_file_is_refused(tmp_path, content, message):
 
 
 def test_a_missing_file_is_refused_with_the_command_that_makes_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match='compare_runs.py WORK_DIR... --store FILE.json'):
+    with pytest.raises(FileNotFoundError, match='compare_runs.py WORK_DIR --store FILE.json'):
         read_rows(str(tmp_path / 'rows.json'))
 
 

@@ -172,7 +172,7 @@ def test_a_folder_that_is_no_run_is_refused(write, tmp_path):
 def test_a_run_without_its_config_is_refused(write):
     folder = write.test()
     (folder / 'vis_data/config.py').unlink()
-    assert read(write)['name'] == 'lrn_r18'  # --show-dir moves it; that of the work directory does
+    assert read(write)['name'] == 'lrn_r18'  # --show-dir moves it; the copy beside it does
     (write.work_dir / 'lrn_r18.py').unlink()
     with pytest.raises(FileNotFoundError, match='has no config: neither .*config.py nor .*exists'):
         read(write)

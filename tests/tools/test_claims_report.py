@@ -192,7 +192,7 @@ def test_what_is_unlike_and_left_out_stands_below_the_claim(folder):
 
 
 def test_rows_of_other_iterations_or_data_are_tables_of_their_own(folder):
-    """The baseline is that of the same data and iterations, from the file of another family too."""
+    """The baseline has the same data and iterations; it may lie in the file of another family."""
     folder.rows(runs('semeda_r18_camvid', 53., 53., 59.)
                 + runs('other_r18_camvid', 60., 61., iterations=800)
                 + [row('other_r18_camvid', 7, 50., iterations=None, minutes=None)])
