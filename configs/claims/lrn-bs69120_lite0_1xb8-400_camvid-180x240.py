@@ -5,4 +5,5 @@ _base_ = './lrn_lite0_1xb8-400_camvid-180x240.py'
 model = dict(
     decode_head=dict(
         supervision='logits',
-        loss_decode=dict(type='BootstrappedCrossEntropyLoss', min_kept=69120)))
+        loss_decode=dict(
+            _delete_=True, type='BootstrappedCrossEntropyLoss', min_kept=69120)))
