@@ -25,7 +25,7 @@ def checked_out(root: Path = ROOT) -> Tuple[Optional[str], List[str]]:
     """Say which commit is checked out, and which files differ from it.
 
     Args:
-        root (Path): The folder that holds ``mmseg_ext``. Defaults to that of this package.
+        root (Path): The folder that holds ``mmseg_ext``. Defaults to :data:`ROOT`.
 
     Returns:
         tuple: The short hash, None outside git or where git fails, and the paths of changed and

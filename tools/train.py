@@ -25,9 +25,9 @@ def main() -> None:
 
     with launch.errors_as_sentences():
         cfg = launch.load_config(args)
-        cfg.resume = args.resume
         if args.seed is not None:
             launch.set_seed(cfg, args.seed)
+        launch.set_resume(cfg, args.resume)
         if args.amp:
             launch.enable_amp(cfg)
         launch.build_runner(cfg).train()

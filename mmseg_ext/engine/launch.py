@@ -13,7 +13,7 @@ from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 from mmseg.registry import METRICS, RUNNERS
 
 from .. import compat
@@ -100,6 +100,18 @@ def set_seed(cfg: Config, seed: int) -> None:
     cfg.work_dir = os.path.join(cfg.work_dir, f'seed{seed}')
     if cfg.get('load_from'):
         cfg.load_from = cfg.load_from.replace('{seed}', str(seed))
+
+
+def set_resume(cfg: Config, resume: bool) -> None:
+    """Make a run go on from the latest checkpoint in its work folder, or start where none is there.
+
+    ``load_from`` is the start. mmengine would go on from it as if the run had been there.
+    """
+    cfg.resume = resume
+    if resume and cfg.get('load_from'):
+        latest = find_latest_checkpoint(cfg.work_dir)
+        cfg.load_from = latest or cfg.load_from
+        cfg.resume = latest is not None
 
 
 def check_checkpoint(path: str) -> None:

@@ -54,6 +54,24 @@ def test_interrupted_and_resumed_training_ends_with_the_same_weights(load_tiny_c
     assert given['param_schedulers'] == wanted['param_schedulers']
 
 
+def test_resuming_prefers_the_work_folder_to_the_start_of_the_run(load_tiny_config, tmp_path):
+    start = tmp_path / 'iter_6.pth'
+    cfg = load_tiny_config(tmp_path / 'work', load_from=str(start))
+    launch.set_resume(cfg, True)
+    assert (cfg.load_from, cfg.resume) == (str(start), False)  # not at iteration 6 of 6
+
+    (tmp_path / 'work').mkdir(exist_ok=True)
+    (tmp_path / 'work' / 'last_checkpoint').write_text('work/iter_2.pth')
+    launch.set_resume(cfg, True)
+    assert (cfg.load_from, cfg.resume) == ('work/iter_2.pth', True)
+
+    cfg = load_tiny_config(tmp_path / 'work')
+    launch.set_resume(cfg, True)
+    assert (cfg.get('load_from'), cfg.resume) == (None, True)  # mmengine looks in the folder
+    launch.set_resume(cfg, False)
+    assert not cfg.resume
+
+
 def test_a_seed_gives_a_run_its_own_folder_and_its_own_start(load_tiny_config, tmp_path):
     cfg = load_tiny_config(tmp_path, load_from='work_dirs/start/seed{seed}/iter_6.pth')
     cfg.randomness.deterministic = True

@@ -1,6 +1,6 @@
-# Ours: the hardest 40 % of the pixels of a batch
+# Ours: the hardest 20 % of the pixels of a batch, at full resolution
 # Paper: not given
 # Here: not run
-_base_ = './fpn_lite0_1xb8-2x400_camvid-180x240.py'
+_base_ = './fpn_lite0_1xb4-400_camvid-360x480.py'
 loss = dict(_delete_=True, type='BootstrappedCrossEntropyLoss', min_kept=138240)
 model = dict(decode_head=dict(loss_decode=loss))

@@ -1,7 +1,7 @@
-# Ours: SEMEDA with the paper's best lambdas of street scenes
+# Ours: SEMEDA at full resolution, with the paper's best lambdas of street scenes
 # Paper: not given
 # Here: not run
-_base_ = './fpn_lite0_1xb8-2x400_camvid-180x240.py'
+_base_ = './fpn_lite0_1xb4-400_camvid-360x480.py'
 edges = dict(type='Pretrained', checkpoint='work_dirs/edges_1xb8-2k_camvid/iter_2000.pth')
 model = dict(
     decode_head=dict(loss_decode=[

@@ -1,8 +1,8 @@
-# Ours: the same, within 3 pixels of an edge
+# Ours: SEMEDA at full resolution, by an edge network that cannot tell classes apart
 # Paper: not given
 # Here: not run
-_base_ = './fpn_lite0_1xb8-2x400_camvid-180x240.py'
-edges = dict(type='Pretrained', checkpoint='work_dirs/edges_1xb8-2k_camvid/iter_2000.pth')
+_base_ = './fpn_lite0_1xb4-400_camvid-360x480.py'
+edges = dict(type='Pretrained', checkpoint='work_dirs/edges-agnostic_1xb8-2k_camvid/iter_2000.pth')
 model = dict(
     decode_head=dict(loss_decode=[
         dict(type='CrossEntropyLoss', avg_non_ignore=True),
@@ -10,6 +10,6 @@ model = dict(
             type='SEMEDALoss',
             num_classes=11,
             layer_weights=(4, 2, 0),
-            band=3,
+            class_agnostic=True,
             init_cfg=edges)
     ]))

@@ -2,7 +2,7 @@
 # Paper: not given
 # Here: not run
 _base_ = [
-    './fpn_lite0_1xb8-2x400_camvid-180x240.py', '../_base_/class_weights/camvid.json'
+    './fpn_lite0_1xb8-400_camvid-180x240.py', '../_base_/class_weights/camvid.json'
 ]
 weights = {{_base_.camvid_class_weights.median_frequency}}
 loss = dict(

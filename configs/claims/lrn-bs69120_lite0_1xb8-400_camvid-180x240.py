@@ -1,0 +1,9 @@
+# Ours: label refinement and the hardest 20 % of the pixels together
+# Paper: not given
+# Here: not run
+_base_ = './lrn_lite0_1xb8-400_camvid-180x240.py'
+model = dict(
+    decode_head=dict(
+        supervision='logits',
+        loss_decode=dict(
+            _delete_=True, type='BootstrappedCrossEntropyLoss', min_kept=69120)))

@@ -1,0 +1,1 @@
+"""From the logs of trainings and tests to paired differences; see ``tools/compare_runs.py``."""
