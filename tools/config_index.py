@@ -19,7 +19,7 @@ from typing import Dict, List, NamedTuple, Optional
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 MARK = '<!-- Below: written by tools/config_index.py. -->\n'
-FAMILIES = ('quickstart', 'lrn', 'bootstrapping', 'regions', 'semeda', 'claims')
+FAMILIES = ('quickstart', 'lrn', 'bootstrapping', 'regions', 'semeda', 'fused', 'claims')
 NUMBER = r'\d+\.\d+( \+- \d+\.\d+)? (mIoU|class accuracy|global accuracy|F1)[\w ]*'
 NUMBERS = rf'{NUMBER}(, {NUMBER})*'
 REPRODUCES = (r'(LRN|Bootstrapping|Regions|SEMEDA), '
