@@ -98,14 +98,18 @@ def _narrow(cfg):
                 head.loss_decode.class_weight = [1.] * head.num_classes
     else:
         _narrow_residual_network(model, backbone, head)
+        model.data_preprocessor.pop('size_divisor', None)
         model.data_preprocessor.size = (40, 56)
     model.pretrained = None
     backbone.init_cfg = None
+    losses = head.get('loss_decode') if isinstance(head, dict) else None
+    for loss in losses if isinstance(losses, list) else []:
+        loss.pop('init_cfg', None)  # a file that another training makes
     return cfg
 
 
 def _narrow_residual_network(model, backbone, head):
-    if backbone.type == 'EfficientNetLite':  # small as it is
+    if backbone.type in ('EfficientNetLite', 'HRNet'):  # small as they are
         return
     if backbone.type == 'Xception':
         backbone.base_channels = WIDTH // 2
