@@ -28,7 +28,8 @@ def test_a_config_builds_and_learns_and_predicts(path, read, narrow):
     cfg = narrow(read(path))
     model = revert_sync_batchnorm(MODELS.build(cfg.model))  # SyncBN needs a GPU
     head = cfg.model.get('decode_head', cfg.model.get('edge_net'))
-    num_classes = (head[-1] if isinstance(head, list) else head).num_classes  # of a cascade the last
+    head = head[-1] if isinstance(head, list) else head  # the last of a cascade
+    num_classes = head.num_classes
     label = torch.randint(0, num_classes, (1, 40, 56))
     label[:, :8] = 255
     cells = torch.arange(40 * 56, dtype=torch.int32).view(40, 56) // 560  # four, of ten rows

@@ -46,8 +46,8 @@ randomness = dict(seed=0)
 """
 IMAGES = "[dict(type='LoadImageFromFile')], [dict(type='LoadAnnotations')]"
 DATA = {
-    'drawn scenes': dict(dataset="type='ScenesDataset', num_images=40, size=(60, 90)", load='[], []',
-                         classes=len(ScenesDataset.METAINFO['classes'])),
+    'drawn scenes': dict(dataset="type='ScenesDataset', num_images=40, size=(60, 90)",
+                         load='[], []', classes=len(ScenesDataset.METAINFO['classes'])),
     'CamVid': dict(dataset=f"type='CamVidDataset', data_root={str(CAMVID)!r}, split='train'",
                    load=IMAGES, classes=len(CamVidDataset.METAINFO['classes'])),
 }
