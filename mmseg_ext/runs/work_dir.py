@@ -250,8 +250,14 @@ def _data_of(config: Config, split: str) -> str:
 
 
 def _end_of(path: str) -> str:
-    """The last two parts of a path: what says which file it is, without whose disk it is on."""
-    return '/'.join(Path(path).parts[-2:])
+    """What says which file it is, without whose disk it is on.
+
+    The path below ``work_dirs``, where it has such a folder, else its last two parts.
+    """
+    parts = Path(path).parts
+    if 'work_dirs' in parts[:-1]:
+        return '/'.join(parts[parts.index('work_dirs') + 1:])
+    return '/'.join(parts[-2:])
 
 
 def _is_part(folder: Path) -> bool:

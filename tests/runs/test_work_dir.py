@@ -11,11 +11,11 @@ def read(write):
 
 
 def test_a_training_is_a_row_with_its_last_validation(write, tmp_path):
-    write.training(seed=3, load_from='/my/disk/start_3/iter_900.pth')
+    write.training(seed=3, load_from='/my/work_dirs/start/seed3/iter_900.pth')
     row = read(write)
     assert row == dict(
         name='lrn_r18', seed=3, data='CamVidDataset val', iterations=400, minutes=30.0,
-        start='start_3/iter_900.pth', commit=None, device=None, threads=None,
+        start='start/seed3/iter_900.pth', commit=None, device=None, threads=None,
         metrics=dict(aAcc=80.04, mIoU=50.25, mF1=None),
         per_class={'IoU': {'sky': 90.25, 'lane marking': None},
                    'Acc': {'sky': 96.97, 'lane marking': 0.0},
