@@ -7,8 +7,8 @@ The rows are results/FAMILY.json, as tools/compare_runs.py RUN... --store FILE.j
 claims.json holds {"families": {FAMILY: {...}}, "claims": [{...}, ...]}. A family has
 
     title       heading of its section
-    baselines   names of the configs that the others are compared with, one for each data set and
-                number of iterations at most
+    baselines   names of the configs that the others are compared with, one for each data set,
+                start and number of iterations at most
     metrics     columns of its tables; the column "difference" is about the first
 
 and a claim has
@@ -202,13 +202,14 @@ def claim_text(claim: dict, shown: List[Shown], word: str) -> str:
 
 
 def family_tables(folder: Path, family: dict, rows: List[dict]) -> List[str]:
-    """Write the rows of a family: a table for each data set and number of iterations."""
+    """Write the rows of a family: a table for each data set, start and number of iterations."""
     groups: Dict[tuple, Dict[str, List[dict]]] = {}
     for row in rows:
-        group = groups.setdefault((row['data'], row['iterations']), {})
+        group = groups.setdefault((row['data'], start_of(row), row['iterations']), {})
         group.setdefault(row['name'], []).append(row)
     parts = []
-    for (data, iterations), by_name in groups.items():
+    in_order = sorted(groups.items(), key=lambda group: group[0][1] or '')
+    for (data, start, iterations), by_name in in_order:
         baseline = next((name for name in family['baselines'] if name in by_name), None)
         names = sorted(by_name, key=lambda name: (name != baseline, name))
         table = markdown_table(
@@ -216,9 +217,15 @@ def family_tables(folder: Path, family: dict, rows: List[dict]) -> List[str]:
             [_row_of(folder, family, by_name[name], by_name.get(baseline, []) if name != baseline
                      else []) for name in names])
         end = 'test' if iterations is None else f'validation after {iterations} iterations'
+        end += f', from {config_link(folder, start, start)}' if start else ''
         parts += [f'{data}, {end}. {_origin([row for name in names for row in by_name[name]])}',
                   table]
     return parts
+
+
+def start_of(row: dict) -> Optional[str]:
+    """The config of the run that a training started from, by the folder of its checkpoint."""
+    return row['start'].split('/')[0] if row['start'] and row['iterations'] is not None else None
 
 
 def _row_of(folder: Path, family: dict, rows: List[dict], baseline: List[dict]) -> List[str]:

@@ -208,6 +208,17 @@ def test_rows_of_other_iterations_or_data_are_tables_of_their_own(folder):
     assert '| 7 | 50.00 |  |  |' in tables[2]
 
 
+def test_runs_that_started_from_another_run_are_a_table_of_their_own(folder):
+    """Behind the others, although they are as long: 400 iterations more are another training."""
+    start = dict(start='ce_r18_camvid/seed0/iter_400.pth')
+    folder.rows([row('semeda_r18_camvid', seed, 60., **start) for seed in (0, 1)]
+                + runs('other_r18_camvid', 53., 54.))
+    tables = folder.page().split('CamVidDataset val, ')[1:]
+    ends = [re.match(r'validation after 400 iterations(.*?)\. Dev', text)[1] for text in tables]
+    assert ends == ['', ', from [ce_r18_camvid](../semeda/ce_r18_camvid.py)']
+    assert '`semeda_r18_camvid`' in tables[1] and '`semeda_r18_camvid`' not in tables[0]
+
+
 def test_the_baseline_is_the_first_row_of_its_table(folder):
     folder.claims(semeda=dict(title='x', baselines=['semeda_r18_camvid'], metrics=['mIoU']))
     assert re.findall(r'^\| \[`(\w+)`.*\| (\S*).*\| 3 \|$', folder.page(), re.M) == [
