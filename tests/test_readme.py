@@ -49,6 +49,7 @@ NOT_RUN = {
     'pip install --no-build-isolation -e .': 'tests/test_setup.py builds and installs',
     'tools/dist_train.sh CONFIG 2': 'tests/tools/test_distributed.py runs it',
     'tools/dist_train.sh configs/': 'eight processes; tests/tools/test_distributed.py has two',
+    'python tools/train.py configs/claims/': DOWNLOAD,
     'python tools/benchmark.py --case lrn': 'a minute; tests/tools/test_benchmark.py has others',
     'python tools/compare_runs.py work_dirs/':
     'tests/tools/test_compare_runs.py makes the runs and runs it',
