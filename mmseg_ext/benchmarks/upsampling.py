@@ -31,7 +31,7 @@ MODELS_OF_MMSEG = {
     'deeplabv3plus_r50': 'deeplabv3plus/deeplabv3plus_r50-d8_4xb2-40k_cityscapes-512x1024.py',
 }
 #: (N, 3, H, W) and the number of classes: as with CamVid and as with ADE20K.
-STEPS = {'camvid': ((2, 3, 360, 480), 11), 'ade': ((2, 3, 512, 512), 150)}
+STEPS = {'11_classes': ((2, 3, 360, 480), 11), '150_classes': ((2, 3, 512, 512), 150)}
 
 
 def register_loss_case(small: Sequence[int], large: Sequence[int], share: Optional[float]) -> None:

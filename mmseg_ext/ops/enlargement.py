@@ -62,14 +62,14 @@ class Axis(NamedTuple):
 def bilinear_axis(small: int, large: int, align_corners: bool) -> Axis:
     """Make one direction of ``F.interpolate(mode='bilinear')`` to a given size.
 
-    The weights are computed in float64, where PyTorch has the type of the map. Both sizes are at
+    The weights are computed in float64, where PyTorch has the type of the map. The small size is at
     least 1.
     """
     at = torch.arange(large, dtype=torch.float64)
     if align_corners:
         at = at * ((small - 1) / max(large - 1, 1))
     else:
-        at = ((at + 0.5) * (small / large) - 0.5).clamp_min(0)
+        at = ((at + 0.5) * (small / max(large, 1)) - 0.5).clamp_min(0)
     if small == 1:
         return Axis(torch.zeros(large, dtype=torch.int32), torch.ones_like(at)[None])
     first = at.long().clamp_max(small - 2)

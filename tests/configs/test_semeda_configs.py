@@ -50,7 +50,7 @@ ON_A_CPU = [
         ('semeda', 'r18-w32-d16_1xb4-800_fasseg-256x256', semeda(6, (2, 4, 0)))]]
 ROWS = TABLE_1 + TABLES_4_TO_6
 PAPER = sorted({name for row in ROWS for name in row[:2]})
-EDGES = sorted(CONFIGS.glob('edges_*.py'))
+EDGES = sorted(CONFIGS.glob('edges*.py'))
 LITE = 'deeplabv3plus_lite0-d16_1xb8-400_camvid-180x240'
 
 # Place in the paper, setting, value. "Ours": the paper leaves it open.

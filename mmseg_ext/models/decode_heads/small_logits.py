@@ -78,9 +78,21 @@ def losses_of(head: nn.Module) -> List[nn.Module]:
     return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
 
 
+def is_listened_to(head: nn.Module) -> bool:
+    """Whether a hook waits for a loss of the head to be called, with logits of full size.
+
+    Such as ``HardPixelVisualizationHook`` in the iterations that it logs.
+    """
+    # BootstrapPixelSampler has one hook of its own on some losses
+    return any(len(loss._forward_pre_hooks) > getattr(loss, '_has_fitted_weights', 0)
+               or loss._forward_hooks for loss in losses_of(head))
+
+
 def loss_by_feat(head: nn.Module, seg_logits: Tensor,
                  batch_data_samples: SampleList) -> Dict[str, Tensor]:
     """Compute the losses and ``acc_seg`` as mmseg's ``BaseDecodeHead`` does.
+
+    Where nothing is to be enlarged, or a hook waits for large logits, it is that head's own way.
 
     Args:
         head (nn.Module): A head for which :func:`use_small_logits` gave None.
@@ -91,7 +103,7 @@ def loss_by_feat(head: nn.Module, seg_logits: Tensor,
         dict[str, Tensor]: The losses by their names, and ``acc_seg``, (1,), in per cent.
     """
     label = head._stack_batch_gt(batch_data_samples).squeeze(1)
-    if seg_logits.shape[2:] == label.shape[1:]:  # nothing to enlarge
+    if seg_logits.shape[2:] == label.shape[1:] or is_listened_to(head):
         return BaseDecodeHead.loss_by_feat(head, seg_logits, batch_data_samples)
     losses: Dict[str, Tensor] = {}
     values, losses['acc_seg'] = losses_and_accuracy(head, seg_logits, label)

@@ -10,7 +10,7 @@ from mmseg.models.utils import resize
 from mmseg.utils import ConfigType, SampleList
 from torch import Tensor
 
-from .small_logits import losses_and_accuracy, losses_of, why_large_logits
+from .small_logits import is_listened_to, losses_and_accuracy, losses_of, why_large_logits
 
 
 class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
@@ -124,7 +124,7 @@ class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):
             label = full_label
             if self.supervision == 'labels':
                 label = resize_label(full_label, logits.shape[2:])
-            elif not self.takes_small_logits:
+            elif not self.takes_small_logits or is_listened_to(self):
                 logits = resize(
                     logits, full_label.shape[2:], mode='bilinear', align_corners=self.align_corners)
             if not stage_weight:

@@ -63,3 +63,20 @@ def test_a_loss_that_needs_large_logits_gets_them():
                    loss_decode=dict(type='SobelEdgeLoss'))
     assert not head.takes_small_logits
     head.loss_by_feat([torch.randn(2, 5, 5, 6), torch.randn(2, 5, 10, 12)], samples())
+
+
+def test_a_hook_that_listens_to_a_loss_gets_large_logits():
+    """As HardPixelVisualizationHook does in the iterations that it logs."""
+    for head, logits in ((FCRNHead(8, num_classes=5, sampler=BOOTSTRAP, loss_decode=dict(
+            type='ClassWeightedCrossEntropyLoss')), torch.randn(2, 5, 5, 6)),
+                         (LRNHead([4, 4], num_classes=5, supervision='logits'),
+                          [torch.randn(2, 5, 5, 6), torch.randn(2, 5, 10, 12)])):
+        sizes = []
+        handle = head.loss_decode.register_forward_pre_hook(
+            lambda loss, args: sizes.append(args[0].shape[2:]))
+        head.loss_by_feat(logits, samples())
+        assert set(sizes) == {(37, 45)}
+        handle.remove()
+        sizes.clear()
+        head.loss_by_feat(logits, samples())
+        assert not sizes
