@@ -73,7 +73,7 @@ def test_a_hook_that_listens_to_a_loss_gets_large_logits():
                           [torch.randn(2, 5, 5, 6), torch.randn(2, 5, 10, 12)])):
         sizes = []
         handle = head.loss_decode.register_forward_pre_hook(
-            lambda loss, args: sizes.append(args[0].shape[2:]))
+            lambda loss, args, sizes=sizes: sizes.append(args[0].shape[2:]))
         head.loss_by_feat(logits, samples())
         assert set(sizes) == {(37, 45)}
         handle.remove()
