@@ -1,4 +1,5 @@
 import math
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from mmseg.structures import SegDataSample
 
 from mmseg_ext.models import LocalizationHead
 
+REAL = os.path.join(os.environ.get('MMSEG_EXT_DATA', ''), 'voc_style_instances')
 #: Labels that are no object in ScenesDataset: all but car, pedestrian and cyclist.
 STUFF = (0, 1, 2, 3, 4, 5, 9, 10, 11)
 
@@ -119,6 +121,31 @@ def test_targets_and_their_pixels_are_those_of_loops(stride, background):
     assert all(part.isfinite().all() for part in target[:2])
 
 
+@pytest.mark.parametrize('source', ['drawn', 'real'])
+def test_the_box_of_a_cropped_instance_is_that_of_what_is_left(source):
+    moves = [dict(type='Resize', scale=(110, 90)), dict(type='RandomRotate', prob=1., degree=20),
+             dict(type='RandomCrop', crop_size=(48, 64)), dict(type='RandomFlip', prob=1.),
+             dict(type='Pad', size=(72, 56)), dict(type='PackInstanceInputs')]
+    if source == 'drawn':
+        dataset = dict(type='ScenesDataset', num_images=2, size=(96, 128), pipeline=moves)
+    elif not os.path.isdir(REAL):
+        pytest.skip('MMSEG_EXT_DATA has no folder voc_style_instances')
+    else:
+        load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
+                dict(type='LoadInstanceAnnotations')]
+        dataset = dict(type='PascalVOCInstanceDataset', data_root=REAL, indices=2,
+                       pipeline=load + moves)
+    np.random.seed(0)
+    samples = [item['data_samples'] for item in DATASETS.build(dataset)]
+    head = make_head(num_classes=21, background=None)
+    target, _ = head.pixel_boxes(samples)
+    pixels = target.valid.nonzero().tolist()
+    assert target.valid.shape == (2, 56, 72) and len(pixels) > 200
+    for n, y, x in pixels[::37]:
+        corners = torch.tensor(box_of(samples[n], y, x)) - torch.tensor([x, y, x, y]) - 0.5
+        torch.testing.assert_close(target.boxes[n, :, y, x], corners)
+
+
 @pytest.mark.parametrize('stride', [None, 8])
 def test_a_perfect_output_has_no_loss_and_an_iou_of_100(stride):
     size, samples = (24, 32), some_samples((24, 32))
@@ -153,13 +180,16 @@ def test_without_a_label_stride_the_output_is_enlarged_to_the_labels():
 def test_instances_are_padded_like_the_labels_by_the_preprocessor():
     """The second image is smaller; mmseg's preprocessor pads its labels alone."""
     samples = some_samples((16, 24), 1) + some_samples((13, 17), 1, seed=1)
+    alone, _ = make_head().pixel_boxes(samples[1:])
     model = MODELS.build(dict(type='SegDataPreProcessor', size=(16, 24)))
     inputs = [torch.zeros(3, 16, 24), torch.zeros(3, 13, 17)]
     padded = model(dict(inputs=inputs, data_samples=samples), training=True)['data_samples']
     target, _ = make_head().pixel_boxes(padded)
     assert target.valid.shape == (2, 16, 24)
     assert not target.valid[1, 13:].any() and not target.valid[1, :, 17:].any()
-    assert target.valid[1].any()
+    assert target.valid[1, :13, :17].equal(alone.valid[0]) and alone.valid.any()
+    valid = alone.valid.expand(4, 13, 17)
+    assert target.boxes[1, :, :13, :17][valid].equal(alone.boxes[0][valid])
 
 
 @pytest.mark.parametrize('stride', [None, 4])
