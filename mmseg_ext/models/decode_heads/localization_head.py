@@ -39,8 +39,9 @@ class LocalizationHead(FCRNHead):
         num_classes (int): Number of labels, with background, as in mmseg: 21 for VOC.
         background (int | Sequence[int], optional): Labels that have no instances; the others are
             the F classes. Defaults to 0, as in VOC; None: every label has instances.
-        box_coder (dict): Config of what the four numbers are. Defaults to ``PixelBoxCoder``.
-        loss_decode (dict | list[dict]): One ``LocalizationLoss`` or several, which is the default.
+        box_coder (dict): Config of what the four numbers are. Defaults to
+            :class:`PixelBoxCoder`: offsets in units of 32 pixels, logarithms of the sides.
+        loss_decode (dict | list[dict]): One ``LocalizationLoss``, the default, or several.
         sampler (dict, optional): ``IoUBootstrapSampler``. Defaults to None: all pixels of
             instances.
         kwargs: Arguments of :class:`FCRNHead`. ``label_stride=s`` computes the loss on the grid of
@@ -51,10 +52,12 @@ class LocalizationHead(FCRNHead):
             instances or they do not have the size of the labels.
 
     Note:
-        Boxes are those of the instances as the pipeline has moved them: a cropped instance has a
-        cropped box. They are found at full resolution, with ``label_stride`` too. Pixels are
-        measured as in :class:`PixelBoxCoder`. The log has ``iou_box``, the mean IoU of predicted
-        and true boxes over the valid pixels in per cent, in place of ``acc_seg``.
+        Valid pixels belong to an instance and have the label of a class with instances. All pixels
+        of an instance count in its box. Boxes are those of the instances as the pipeline has moved
+        them: a cropped instance has a cropped box. They are found at full resolution, with
+        ``label_stride`` too. Pixels are measured as in :class:`PixelBoxCoder`. The log has
+        ``iou_box``, the mean IoU of predicted and true boxes over the valid pixels in per cent, in
+        place of ``acc_seg``.
     """
 
     def __init__(self,

@@ -17,9 +17,9 @@ from mmseg_ext.ops.hard_pixel_mask import check_min_kept
 class IoUBootstrapSampler(BasePixelSampler):
     """Online bootstrapping of a localization network: drops pixels whose box is right already.
 
-    A pixel is easy if its predicted box has a high IoU with the true one, as that is what the
-    non-maximum suppression of the test looks at, whatever the four numbers are off by. Where too
-    few pixels of an image are hard, those of its lowest IoU are kept.
+    A pixel is easy if its predicted box has a high IoU with the true one: the non-maximum
+    suppression of the test compares boxes by their IoU, not by the four regressed numbers. Where
+    too few pixels of an image are hard, those with its lowest IoU are kept.
 
     Source: Sec. 2.2 of `Bridging Category-level and Instance-level Semantic Image Segmentation
     <https://arxiv.org/abs/1605.06885>`_ (Wu, Shen, van den Hengel), which gives neither threshold
