@@ -7,12 +7,10 @@ import argparse
 import os
 import platform
 import re
-import shutil
-import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional
 
 import mmcv
 import mmengine
@@ -23,12 +21,11 @@ from mmengine.registry import DefaultScope
 
 from mmseg_ext.benchmarks import family, measure
 from mmseg_ext.benchmarks.report import case_table
-from mmseg_ext.benchmarks.results_file import DIRTY, RESULTS, write_results
+from mmseg_ext.benchmarks.results_file import RESULTS, write_results
 from mmseg_ext.ops import extension_loaded
+from mmseg_ext.provenance import DIRTY, ROOT, checked_out, device_name
 from mmseg_ext.registry import BENCHMARKS
 
-#: Folder of the package that is measured: of the checkout, or of the installed packages.
-ROOT = RESULTS.parents[2]
 #: Load per core above which a note says that the numbers will be unsteady.
 BUSY = 0.25
 
@@ -59,35 +56,13 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     return args
 
 
-def checked_out(root: Path) -> Tuple[Optional[str], List[str]]:
-    """Say which commit is checked out, and which files differ from it.
-
-    Args:
-        root (Path): The folder that holds ``mmseg_ext``.
-
-    Returns:
-        tuple: The short hash, None outside git, and the paths of changed and new files. Files
-        below the results of the package do not count: they are what is being written.
-    """
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(['git', *arguments], cwd=root, capture_output=True, text=True).stdout
-
-    # An installed package may lie inside the repository of another project.
-    if not shutil.which('git') or not git('ls-files', 'mmseg_ext/__init__.py'):
-        return None, []
-    changes = git('status', '--porcelain', '--', '.', ':(exclude)mmseg_ext/benchmarks/results')
-    return git('rev-parse', '--short', 'HEAD').strip(), [
-        line[3:] for line in changes.splitlines()]
-
-
 def check_target(path: Path, draft: bool, commit: Optional[str], changes: List[str]) -> None:
     """End the program where results may not be written.
 
     Args:
         path (Path): The file or folder for the results.
         draft (bool): Whether they are for a trial only.
-        commit (str, optional): As from :func:`checked_out`.
+        commit (str, optional): As from ``provenance.checked_out``.
         changes (list[str]): Likewise.
     """
     is_published = RESULTS in (path.resolve(), *path.resolve().parents)
@@ -107,7 +82,7 @@ def environment(device: str, commit: Optional[str], changes: List[str]) -> dict:
     """Say what was measured, and on what."""
     return dict(
         commit=commit + DIRTY if changes else commit,
-        device=torch.cuda.get_device_name() if device == 'cuda' else _cpu_name(),
+        device=device_name(device),
         threads=torch.get_num_threads(),
         os=platform.system(),
         machine=platform.machine(),
@@ -118,14 +93,6 @@ def environment(device: str, commit: Optional[str], changes: List[str]) -> dict:
         mmcv=mmcv.__version__,
         mmengine=mmengine.__version__,
         mmseg=mmseg.__version__)
-
-
-def _cpu_name() -> str:
-    try:
-        with open('/proc/cpuinfo') as f:
-            return re.search(r'model name\s*: (.+)', f.read()).group(1)
-    except (OSError, AttributeError):
-        return platform.processor() or platform.machine()
 
 
 def warn_if_busy() -> None:

@@ -17,12 +17,17 @@ def main() -> None:
     parser.add_argument('--resume', action='store_true',
                         help='go on from the latest checkpoint in the work folder, if any')
     parser.add_argument('--amp', action='store_true', help='use automatic mixed precision')
+    parser.add_argument('--seed', type=int,
+                        help='random seed; the run gets the folder seed... of its own in the work '
+                        "folder, and '{seed}' in load_from becomes the number")
     launch.add_run_arguments(parser)
     args = parser.parse_args()
 
     with launch.errors_as_sentences():
         cfg = launch.load_config(args)
-        cfg.resume = args.resume
+        if args.seed is not None:
+            launch.set_seed(cfg, args.seed)
+        launch.set_resume(cfg, args.resume)
         if args.amp:
             launch.enable_amp(cfg)
         launch.build_runner(cfg).train()

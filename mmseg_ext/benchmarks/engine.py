@@ -1,6 +1,7 @@
 """Benchmark cases of hooks."""
 import tempfile
 from types import SimpleNamespace
+from typing import Tuple
 
 import cv2
 import torch
@@ -9,7 +10,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, HOOKS, MODELS
 from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
-from torch import Tensor
+from torch import Tensor, nn
 
 import mmseg_ext.datasets  # noqa: F401  (registers the scenes and their regions)
 from mmseg_ext.ops import region_to_pixel
@@ -48,6 +49,35 @@ def checkpoint_compatibility_hook(device: str, small: bool = False) -> Case:
         phase='checking',
         runs={'ours': ours, 'PyTorch: load_state_dict': load},
         floor_bytes=dict(checking=2 * num_bytes),
+        parity=parity)
+
+
+@benchmark('ChannelsLastHook')
+def channels_last_hook(device: str, small: bool = False) -> Case:
+    """Gradients of EfficientNet-lite0 in the channels-last format and in PyTorch's default."""
+    torch.manual_seed(0)
+    shape = (2, 3, 32, 32) if small else (8, 3, 180, 240)
+    images = torch.randn(*shape, device=device)
+    config = dict(type='EfficientNetLite', out_indices=(6, ))
+    ours, default = (MODELS.build(config).to(device) for _ in range(2))
+    default.load_state_dict(ours.state_dict())
+    HOOKS.build(dict(type='ChannelsLastHook')).before_run(SimpleNamespace(model=ours))
+
+    def gradients(model: nn.Module) -> Tuple[Tensor, ...]:
+        return torch.autograd.grad(model(images)[0].square().mean(), list(model.parameters()))
+
+    def parity() -> None:
+        for found, expected in zip(gradients(ours), gradients(default)):
+            # batch norm of few positions makes some gradients small differences of large numbers
+            assert torch.linalg.norm(found - expected) <= 1e-3 * torch.linalg.norm(expected) + 1e-6
+
+    return Case(
+        inputs=f'{sizes(shape)} float32, batch norm in training mode',
+        phase='forward+backward',
+        runs={
+            'ours': lambda: gradients(ours),
+            'PyTorch: default format': lambda: gradients(default)
+        },
         parity=parity)
 
 

@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .results_file import DIRTY, headline
+from ..provenance import DIRTY
+from .results_file import headline
 
 # Okabe and Ito's blue, and grey: told apart by the colour-blind and in print. The last phase of a
 # case is dark, the one before it light.

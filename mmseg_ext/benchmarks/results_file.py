@@ -36,8 +36,6 @@ from ..tools import tool_command
 
 #: Folder of the results that are part of the package.
 RESULTS = Path(__file__).resolve().parent / 'results'
-#: Behind the commit, if files of the checkout differed from it.
-DIRTY = '-dirty'
 
 TEXT, COUNT, NUMBER, NULL = (str, ), (int, ), (int, float), (type(None), )
 VERSIONS = ('python', 'torch', 'numpy', 'mmcv', 'mmengine', 'mmseg')

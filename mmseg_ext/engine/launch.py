@@ -13,10 +13,11 @@ from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 from mmseg.registry import METRICS, RUNNERS
 
 from .. import compat
+from ..provenance import origin_line
 from ..tools import tool_command
 from .cpu_training import prepare_distributed, replace_sync_batch_norm
 from .running_statistics import AverageRunningStatisticsHook
@@ -89,6 +90,30 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def set_seed(cfg: Config, seed: int) -> None:
+    """Make a run one of several that differ in their seed alone.
+
+    Its folder is ``seed{seed}`` below the work folder. ``'{seed}'`` in ``load_from`` becomes the
+    number: each run starts from the checkpoint of its own seed.
+    """
+    cfg.merge_from_dict({'randomness.seed': seed})
+    cfg.work_dir = os.path.join(cfg.work_dir, f'seed{seed}')
+    if cfg.get('load_from'):
+        cfg.load_from = cfg.load_from.replace('{seed}', str(seed))
+
+
+def set_resume(cfg: Config, resume: bool) -> None:
+    """Make a run go on from the latest checkpoint in its work folder, or start where none is there.
+
+    ``load_from`` is the start. mmengine would go on from it as if the run had been there.
+    """
+    cfg.resume = resume
+    if resume and cfg.get('load_from'):
+        latest = find_latest_checkpoint(cfg.work_dir)
+        cfg.load_from = latest or cfg.load_from
+        cfg.resume = latest is not None
+
+
 def check_checkpoint(path: str) -> None:
     """Refuse a checkpoint that is not there; an address is left to mmengine."""
     if '://' not in path and not os.path.isfile(os.path.expanduser(path)):
@@ -98,6 +123,8 @@ def check_checkpoint(path: str) -> None:
 
 def build_runner(cfg: Config) -> Runner:
     """Make the runner of a config from :func:`load_config`, on GPUs or on CPU cores.
+
+    Its log says which commit of this package runs, and on what.
 
     Raises:
         FileNotFoundError: The checkpoint of ``load_from`` does not exist.
@@ -112,6 +139,8 @@ def build_runner(cfg: Config) -> Runner:
     prepare_distributed(cfg)
     replace_sync_batch_norm(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if runner.rank == 0:
+        runner.logger.info(origin_line(get_device()))
     if get_world_size() > 1 and get_device() == 'cpu':
         runner.register_hook(AverageRunningStatisticsHook())
     return runner

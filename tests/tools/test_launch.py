@@ -14,6 +14,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from mmseg_ext import provenance
 from mmseg_ext.engine import launch
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -51,6 +52,37 @@ def test_interrupted_and_resumed_training_ends_with_the_same_weights(load_tiny_c
     torch.testing.assert_close(given['optimizer']['state'], wanted['optimizer']['state'],
                                rtol=0, atol=0)
     assert given['param_schedulers'] == wanted['param_schedulers']
+
+
+def test_resuming_prefers_the_work_folder_to_the_start_of_the_run(load_tiny_config, tmp_path):
+    start = tmp_path / 'iter_6.pth'
+    cfg = load_tiny_config(tmp_path / 'work', load_from=str(start))
+    launch.set_resume(cfg, True)
+    assert (cfg.load_from, cfg.resume) == (str(start), False)  # not at iteration 6 of 6
+
+    (tmp_path / 'work').mkdir(exist_ok=True)
+    (tmp_path / 'work' / 'last_checkpoint').write_text('work/iter_2.pth')
+    launch.set_resume(cfg, True)
+    assert (cfg.load_from, cfg.resume) == ('work/iter_2.pth', True)
+
+    cfg = load_tiny_config(tmp_path / 'work')
+    launch.set_resume(cfg, True)
+    assert (cfg.get('load_from'), cfg.resume) == (None, True)  # mmengine looks in the folder
+    launch.set_resume(cfg, False)
+    assert not cfg.resume
+
+
+def test_a_seed_gives_a_run_its_own_folder_and_its_own_start(load_tiny_config, tmp_path):
+    cfg = load_tiny_config(tmp_path, load_from='work_dirs/start/seed{seed}/iter_6.pth')
+    cfg.randomness.deterministic = True
+    launch.set_seed(cfg, 7)
+    assert cfg.randomness == dict(seed=7, deterministic=True)
+    assert cfg.work_dir == str(tmp_path / 'seed7')
+    assert cfg.load_from == 'work_dirs/start/seed7/iter_6.pth'
+
+    cfg = load_tiny_config(tmp_path)
+    launch.set_seed(cfg, 7)
+    assert cfg.get('load_from') is None
 
 
 def test_test_time_augmentation_and_predictions_of_a_checkpoint(load_tiny_config, tmp_path):
@@ -144,6 +176,15 @@ def test_work_dir_comes_from_option_then_config_then_name(tiny_config):
     assert work_dir('option', work_dir='config') == 'option'
     assert work_dir(None, work_dir='config') == 'config'
     assert work_dir(None) == os.path.join('work_dirs', 'tiny')
+
+
+def test_the_log_says_once_which_commit_runs_and_on_what(load_tiny_config, tmp_path):
+    runner = launch.build_runner(load_tiny_config())
+    log = Path(runner.log_dir, f'{runner.timestamp}.log').read_text()
+    assert log.count(provenance.ORIGIN) == 1
+    origin = provenance.read_origin(log)
+    assert origin['commit'] == provenance.read_origin(provenance.origin_line('cpu'))['commit']
+    assert origin['device'] == provenance.device_name('cpu') and origin['threads'] == 1
 
 
 def test_missing_checkpoint_is_named_and_an_address_is_left_to_mmengine(load_tiny_config):

@@ -1,3 +1,4 @@
+from .channels_last_hook import ChannelsLastHook
 from .checkpoint_compatibility_hook import CheckpointCompatibilityHook
 from .hard_pixel_visualization_hook import HardPixelVisualizationHook
 from .region_visualization_hook import RegionVisualizationHook
@@ -5,6 +6,6 @@ from .semantic_edge_net_hook import SemanticEdgeNetHook
 from .stage_visualization_hook import StageVisualizationHook
 
 __all__ = [
-    'CheckpointCompatibilityHook', 'HardPixelVisualizationHook', 'RegionVisualizationHook',
-    'SemanticEdgeNetHook', 'StageVisualizationHook'
+    'ChannelsLastHook', 'CheckpointCompatibilityHook', 'HardPixelVisualizationHook',
+    'RegionVisualizationHook', 'SemanticEdgeNetHook', 'StageVisualizationHook'
 ]

@@ -1,0 +1,6 @@
+# Ours: the hardest 10 % of the pixels of a batch
+# Paper: not given
+# Here: not run
+_base_ = './fpn_lite0_1xb8-400_camvid-180x240.py'
+loss = dict(_delete_=True, type='BootstrappedCrossEntropyLoss', min_kept=34560)
+model = dict(decode_head=dict(loss_decode=loss))

@@ -1,0 +1,5 @@
+# Ours: boxes without regions, balanced
+# Paper: not given
+# Here: not run
+_base_ = './region-balanced_lite0-d16_1xb4-400_labelme-facade-384.py'
+model = dict(decode_head=dict(features='box'))
