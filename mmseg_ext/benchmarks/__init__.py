@@ -4,6 +4,7 @@ from . import (
     datasets,
     engine,
     evaluation,
+    instances,
     lrn,
     region_data,
     region_head,
@@ -17,6 +18,6 @@ from .measure import measure
 
 __all__ = [
     'Case', 'backbones', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'evaluation', 'family',
-    'lrn', 'measure', 'region_data', 'region_head', 'regions', 'semeda', 'semeda_models',
-    'semeda_ops'
+    'instances', 'lrn', 'measure', 'region_data', 'region_head', 'regions', 'semeda',
+    'semeda_models', 'semeda_ops'
 ]

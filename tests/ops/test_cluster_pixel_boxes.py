@@ -69,7 +69,7 @@ def test_chunks_on_any_number_of_threads(boxes, scores):
         assert found == expected
 
 
-@pytest.mark.parametrize('scale', [1, 3, 2.**-60, 2.**60])
+@pytest.mark.parametrize('scale', [1, 3, 2.**-72, 2.**-60, 2.**60])
 @each_implementation
 def test_an_iou_that_equals_the_threshold_is_not_above_it(implementation, scale):
     scores = torch.tensor([1., 0.])

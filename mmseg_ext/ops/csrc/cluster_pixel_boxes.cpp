@@ -23,7 +23,7 @@
 namespace mmseg_ext {
 namespace {
 
-constexpr int64_t kGroup = 32;  // kept boxes that a box is compared with at once
+constexpr int kGroup = 32;  // kept boxes that a box is compared with at once
 constexpr int64_t kFirstChunk = 256, kLastChunk = 4096;
 constexpr int64_t kNone = -1;
 
@@ -32,8 +32,24 @@ struct Box {
   T x1, y1, x2, y2, area;
 };
 
-// Kept boxes: all x1, then all y1, ..., as registers take them. `limit` is their part of what an
-// intersection has to exceed.
+// The boxes to be clustered, by their rank in score order.
+template <typename T>
+struct Boxes {
+  // Its area is 0 if none can join it: it has no area, is not finite or has a score of NaN.
+  MMSEG_EXT_INLINE Box<T> operator[](int64_t rank) const {
+    const T* corner = corners + 4 * int64_t{order[rank]};
+    const T score = scores[order[rank]];
+    const T width = corner[2] - corner[0], height = corner[3] - corner[1], area = width * height;
+    const bool can_be_joined = width > 0 && height > 0 &&
+                               area <= std::numeric_limits<T>::max() && score == score;
+    return {corner[0], corner[1], corner[2], corner[3], can_be_joined ? area : T(0)};
+  }
+  const T *corners, *scores;
+  const int32_t* order;
+};
+
+// Kept boxes that others can join: all x1, then all y1, ..., as registers take them. `limit` is
+// their part of what an intersection has to exceed.
 template <typename T>
 struct Group {
   T x1[kGroup], y1[kGroup], x2[kGroup], y2[kGroup], limit[kGroup], area[kGroup];
@@ -49,13 +65,28 @@ struct Threshold {
       : iou(static_cast<T>(iou)),
         share(iou > 1e-30 ? static_cast<T>(iou / (1 + iou) * (1 - 1e-5)) : T(0)),
         slack(share > 0 ? std::numeric_limits<T>::min() : T(0)) {}
-  T limit(T area) const { return share * area - slack; }
+  MMSEG_EXT_INLINE T limit(T area) const { return share * area - slack; }
   T iou, share, slack;
 };
 
+// The kept boxes of a group that may overlap enough, a bit for each.
+template <typename T>
+MMSEG_EXT_INLINE uint32_t find_candidates(const Box<T>& box, T limit, const Group<T>& kept) {
+  uint32_t bits = 0;
+  for (int k = 0; k < kGroup; ++k) {
+    const T right = box.x2 < kept.x2[k] ? box.x2 : kept.x2[k];
+    const T left = box.x1 > kept.x1[k] ? box.x1 : kept.x1[k];
+    const T bottom = box.y2 < kept.y2[k] ? box.y2 : kept.y2[k];
+    const T top = box.y1 > kept.y1[k] ? box.y1 : kept.y1[k];
+    const T width = right > left ? right - left : T(0);
+    bits |= width * (bottom - top) > limit + kept.limit[k] ? uint32_t{1} << k : 0;
+  }
+  return bits;
+}
+
 // Whether the IoU is above the threshold, as the reference computes it, to the last bit.
 template <typename T>
-bool overlaps(const Box<T>& box, const Group<T>& kept, int64_t k, T iou) {
+MMSEG_EXT_INLINE bool overlaps(const Box<T>& box, const Group<T>& kept, int k, T iou) {
   const T width = std::min(box.x2, kept.x2[k]) - std::max(box.x1, kept.x1[k]);
   const T height = std::min(box.y2, kept.y2[k]) - std::max(box.y1, kept.y1[k]);
   // volatile: rounded before it is subtracted, also where one instruction could do both
@@ -63,81 +94,53 @@ bool overlaps(const Box<T>& box, const Group<T>& kept, int64_t k, T iou) {
   return intersection / (box.area + kept.area[k] - intersection) > iou;
 }
 
-// The first group, from `group` on, with a box that may overlap enough; `end` if there is none.
+// The number of the first kept box that a box joins, from group `first` to before `end`, or kNone.
 template <typename T>
-MMSEG_EXT_INLINE int64_t find_group(const Box<T>& box, T limit, const Group<T>* kept, int64_t group,
-                                    int64_t end) {
-  for (; group < end; ++group) {
-    const Group<T>& from = kept[group];
-    int any = 0;
-    for (int64_t k = 0; k < kGroup; ++k) {
-      const T right = box.x2 < from.x2[k] ? box.x2 : from.x2[k];
-      const T left = box.x1 > from.x1[k] ? box.x1 : from.x1[k];
-      const T bottom = box.y2 < from.y2[k] ? box.y2 : from.y2[k];
-      const T top = box.y1 > from.y1[k] ? box.y1 : from.y1[k];
-      const T width = right > left ? right - left : T(0);
-      any |= width * (bottom - top) > limit + from.limit[k];
+MMSEG_EXT_INLINE int64_t find_first(const Box<T>& box, const Threshold<T>& threshold,
+                                    const Group<T>* kept, int64_t first, int64_t end) {
+  const T limit = threshold.limit(box.area);
+  for (int64_t group = first; group < end; ++group) {
+    for (uint32_t bits = find_candidates(box, limit, kept[group]); bits != 0; bits &= bits - 1) {
+      const int k = __builtin_ctz(bits);
+      if (overlaps(box, kept[group], k, threshold.iou)) return group * kGroup + k;
     }
-    if (any) break;
   }
-  return group;
+  return kNone;
 }
 
-// One version for each type, as the attribute does not go with templates.
-#define MMSEG_EXT_FIND(T)                                                            \
-  MMSEG_EXT_EACH_ISA int64_t find(const Box<T>& box, T limit, const Group<T>* kept,  \
-                                  int64_t group, int64_t end) {                      \
-    return find_group(box, limit, kept, group, end);                                 \
+// The same for the boxes of a range of ranks. One version for each type, as the attribute does not
+// go with templates.
+#define MMSEG_EXT_JOIN(T)                                                                        \
+  MMSEG_EXT_EACH_ISA void join(const Boxes<T>& boxes, int64_t begin, int64_t end,                \
+                               const Threshold<T>& threshold, const Group<T>* kept,              \
+                               int64_t first_group, int64_t end_group, int64_t* joined) {        \
+    for (int64_t i = begin; i < end; ++i, ++joined) {                                            \
+      const Box<T> box = boxes[i];                                                               \
+      *joined =                                                                                  \
+          box.area > 0 ? find_first(box, threshold, kept, first_group, end_group) : kNone;       \
+    }                                                                                            \
   }
-MMSEG_EXT_FIND(float)
-MMSEG_EXT_FIND(double)
-#undef MMSEG_EXT_FIND
+MMSEG_EXT_JOIN(float)
+MMSEG_EXT_JOIN(double)
+#undef MMSEG_EXT_JOIN
 
-// The kept boxes that others can join, in score order.
+// Adds the box of number k to the groups.
 template <typename T>
-class Kept {
- public:
-  explicit Kept(double iou) : threshold_(iou) {}
-
-  int64_t size() const { return static_cast<int64_t>(positions_.size()); }
-
-  // Adds a box, given its position among all that are kept.
-  void add(const Box<T>& box, int64_t position) {
-    const int64_t k = size() % kGroup;
-    if (k == 0) {
-      groups_.emplace_back();
-      // nothing exceeds the limit of a box that is not there
-      std::fill_n(groups_.back().limit, kGroup, std::numeric_limits<T>::infinity());
-    }
-    Group<T>& group = groups_.back();
-    group.x1[k] = box.x1;
-    group.y1[k] = box.y1;
-    group.x2[k] = box.x2;
-    group.y2[k] = box.y2;
-    group.limit[k] = threshold_.limit(box.area);
-    group.area[k] = box.area;
-    positions_.push_back(position);
+void add(const Box<T>& box, int64_t k, T limit, std::vector<Group<T>>& groups) {
+  k %= kGroup;
+  if (k == 0) {
+    groups.emplace_back();
+    // nothing exceeds the limit of a box that is not there
+    std::fill_n(groups.back().limit, kGroup, std::numeric_limits<T>::infinity());
   }
-
-  // The position of the first that a box joins, or kNone; those before number `first` are known to
-  // be none.
-  int64_t find_first(const Box<T>& box, int64_t first) const {
-    const T limit = threshold_.limit(box.area);
-    const auto end = static_cast<int64_t>(groups_.size());
-    int64_t group = find(box, limit, groups_.data(), first / kGroup, end);
-    for (; group < end; group = find(box, limit, groups_.data(), group + 1, end)) {
-      const int64_t begin = group * kGroup, stop = std::min(begin + kGroup, size());
-      for (int64_t k = begin; k < stop; ++k)
-        if (overlaps(box, groups_[group], k - begin, threshold_.iou)) return positions_[k];
-    }
-    return kNone;
-  }
-
- private:
-  Threshold<T> threshold_;
-  std::vector<Group<T>> groups_;
-  std::vector<int64_t> positions_;
-};
+  Group<T>& group = groups.back();
+  group.x1[k] = box.x1;
+  group.y1[k] = box.y1;
+  group.x2[k] = box.x2;
+  group.y2[k] = box.y2;
+  group.limit[k] = limit;
+  group.area[k] = box.area;
+}
 
 // Indices of scores from high to low, equal ones in memory order; NaN is the lowest. A radix sort.
 template <typename T>
@@ -170,42 +173,37 @@ std::vector<int32_t> descending_order(const T* scores, int64_t count) {
   return order;
 }
 
-// A box. Its area is 0 if none can join it: it has no area, is not finite or has a score of NaN.
-template <typename T>
-Box<T> read_box(const T* corners, T score) {
-  const T width = corners[2] - corners[0], height = corners[3] - corners[1];
-  const T area = width * height;
-  const bool counts = width > 0 && height > 0 && area <= std::numeric_limits<T>::max() &&
-                      score == score;
-  return {corners[0], corners[1], corners[2], corners[3], counts ? area : T(0)};
-}
-
 // Writes cluster (P,) and returns keep (Q,).
 template <typename T>
 std::vector<int64_t> cluster_boxes(const T* corners, const T* scores, int64_t count, double iou,
                                    int64_t* cluster) {
   const std::vector<int32_t> order = descending_order(scores, count);
-  std::vector<Box<T>> boxes(count);
-  at::parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      boxes[i] = read_box(corners + 4 * int64_t{order[i]}, scores[order[i]]);
-  });
-  Kept<T> kept(iou);
-  std::vector<int64_t> keep;
+  const Boxes<T> boxes{corners, scores, order.data()};
+  const Threshold<T> threshold(iou);
+  std::vector<Group<T>> groups;
+  std::vector<int64_t> keep, positions;  // in keep, of the boxes in the groups
+  std::vector<int64_t> joined(std::min(count, kLastChunk));
   for (int64_t begin = 0, end; begin < count; begin = end) {
     end = std::min(count, begin + std::min(std::max(begin, kFirstChunk), kLastChunk));
-    const int64_t before = kept.size();
     at::parallel_for(begin, end, kFirstChunk, [&](int64_t first, int64_t last) {
-      for (int64_t i = first; i < last; ++i)
-        cluster[order[i]] = boxes[i].area > 0 ? kept.find_first(boxes[i], 0) : kNone;
+      join(boxes, first, last, threshold, groups.data(), 0, groups.size(), &joined[first - begin]);
     });
+    const int64_t first_new = positions.size() / kGroup;
     for (int64_t i = begin; i < end; ++i) {
-      int64_t& joined = cluster[order[i]];
-      const bool can_join = boxes[i].area > 0;
-      if (joined == kNone && can_join) joined = kept.find_first(boxes[i], before);
-      if (joined != kNone) continue;
-      joined = static_cast<int64_t>(keep.size());
-      if (can_join) kept.add(boxes[i], joined);
+      int64_t number = joined[i - begin];
+      if (number == kNone)
+        join(boxes, i, i + 1, threshold, groups.data(), first_new, groups.size(), &number);
+      if (number != kNone) {
+        cluster[order[i]] = positions[number];
+        continue;
+      }
+      const auto position = static_cast<int64_t>(keep.size());
+      const Box<T> box = boxes[i];
+      if (box.area > 0) {
+        add(box, positions.size(), threshold.limit(box.area), groups);
+        positions.push_back(position);
+      }
+      cluster[order[i]] = position;
       keep.push_back(order[i]);
     }
   }
