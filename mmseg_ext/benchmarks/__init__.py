@@ -5,6 +5,7 @@ from . import (
     engine,
     evaluation,
     instance_models,
+    instances,
     lrn,
     region_data,
     region_head,
@@ -18,6 +19,6 @@ from .measure import measure
 
 __all__ = [
     'Case', 'backbones', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'evaluation', 'family',
-    'instance_models', 'lrn', 'measure', 'region_data', 'region_head', 'regions', 'semeda',
-    'semeda_models', 'semeda_ops'
+    'instance_models', 'instances', 'lrn', 'measure', 'region_data', 'region_head', 'regions',
+    'semeda', 'semeda_models', 'semeda_ops'
 ]

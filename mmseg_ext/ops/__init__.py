@@ -1,4 +1,5 @@
 from .bootstrapped_cross_entropy import bootstrapped_cross_entropy, select_hard_pixels
+from .cluster_pixel_boxes import cluster_pixel_boxes
 from .free_form_roi_pool import free_form_roi_pool
 from .gather_max import gather_max
 from .grouped_cross_entropy import grouped_cross_entropy
@@ -14,9 +15,9 @@ from .semantic_edges import semantic_edges
 from .sobel import sobel
 
 __all__ = [
-    'RegionSet', 'bootstrapped_cross_entropy', 'extension_loaded', 'free_form_roi_pool',
-    'gather_max', 'grouped_cross_entropy', 'hard_pixel_mask', 'hierarchical_regions',
-    'label_counts', 'region_geometry', 'region_grid_masks', 'region_to_pixel',
-    'select_hard_pixels', 'semantic_edge_distance', 'semantic_edge_features', 'semantic_edges',
-    'sobel', 'transpose_index'
+    'RegionSet', 'bootstrapped_cross_entropy', 'cluster_pixel_boxes', 'extension_loaded',
+    'free_form_roi_pool', 'gather_max', 'grouped_cross_entropy', 'hard_pixel_mask',
+    'hierarchical_regions', 'label_counts', 'region_geometry', 'region_grid_masks',
+    'region_to_pixel', 'select_hard_pixels', 'semantic_edge_distance', 'semantic_edge_features',
+    'semantic_edges', 'sobel', 'transpose_index'
 ]

@@ -287,6 +287,15 @@ def edges(r):
     return dict(labels=labels.to(dtype), ignore_index=r.choice((255, 0, -1, 1 << 40)))
 
 
+def pixel_boxes(r):
+    """Boxes of random corners, some the wrong way round, and scores, some equal."""
+    dtype, count = r.choice(FLOATS[:2]), side(r, 60)
+    boxes = values(r, count, 4, dtype=dtype)
+    boxes[:, 2:] += r.choice((0, 1, 3))
+    return dict(boxes=boxes, scores=(2 * values(r, count, dtype=dtype)).round(),
+                iou_thr=r.choice((0, 0.5, 0.7, 1.)))
+
+
 def image(r):
     size = (r.randint(1, 6), r.randint(1, 6), 3)
     return dict(image=np.random.RandomState(r.getrandbits(30)).randint(
@@ -316,9 +325,10 @@ RAW_ARGUMENTS = dict(
     gather_max_bins=gather_bins, gather_max_bins_backward=gather_bins_backward,
     bin_index=index_of_bins, free_form_roi_pool=pool, free_form_roi_pool_backward=pool_backward,
     region_geometry=raw_geometry, cell_histograms=histograms, merge_cells=merges,
-    semantic_edges=edges, semantic_edge_distance=distance)
+    semantic_edges=edges, semantic_edge_distance=distance, cluster_pixel_boxes=pixel_boxes)
 PUBLIC_ARGUMENTS = dict(
-    RegionSet=any_regions, bootstrapped_cross_entropy=public_boot, extension_loaded=lambda r: {},
+    RegionSet=any_regions, bootstrapped_cross_entropy=public_boot,
+    cluster_pixel_boxes=pixel_boxes, extension_loaded=lambda r: {},
     free_form_roi_pool=public_pool, gather_max=gather, grouped_cross_entropy=grouped,
     hard_pixel_mask=mask, hierarchical_regions=proposals, label_counts=counts_of_labels,
     region_geometry=geometry, region_grid_masks=grid_masks, region_to_pixel=to_pixel,
@@ -328,9 +338,9 @@ PUBLIC_ARGUMENTS = dict(
     transpose_index=transposed)
 #: Those that take `implementation`.
 WITH_IMPLEMENTATIONS = (
-    'bootstrapped_cross_entropy', 'free_form_roi_pool', 'gather_max', 'hard_pixel_mask',
-    'hierarchical_regions', 'region_geometry', 'region_to_pixel', 'select_hard_pixels',
-    'semantic_edge_distance', 'semantic_edges', 'group_cells')
+    'bootstrapped_cross_entropy', 'cluster_pixel_boxes', 'free_form_roi_pool', 'gather_max',
+    'hard_pixel_mask', 'hierarchical_regions', 'region_geometry', 'region_to_pixel',
+    'select_hard_pixels', 'semantic_edge_distance', 'semantic_edges', 'group_cells')
 
 
 def target(name):
