@@ -140,6 +140,7 @@ def pixel_instances(classes: Tensor,
     """
     _check_maps(classes, scores)
     region_iou = 0. if region_iou == 'any' else region_iou
+    _check_share('iou_thr', iou_thr)
     _check_share('region_iou', region_iou)
     check_whole('min_size', min_size, 1)
     check_whole('max_instances', max_instances, 1)
