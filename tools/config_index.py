@@ -19,8 +19,8 @@ from typing import Dict, List, NamedTuple, Optional
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 MARK = '<!-- Below: written by tools/config_index.py. -->\n'
-FAMILIES = ('quickstart', 'lrn', 'bootstrapping', 'regions', 'semeda')
-NUMBER = r'\d+\.\d+( \+- \d+\.\d+)? (mIoU|class accuracy|global accuracy|F1)[\w ]*'
+FAMILIES = ('quickstart', 'lrn', 'bootstrapping', 'regions', 'semeda', 'instances')
+NUMBER = r'\d+\.\d+( \+- \d+\.\d+)? (mIoU|class accuracy|global accuracy|F1|mAPr)[\w ]*'
 NUMBERS = rf'{NUMBER}(, {NUMBER})*'
 REPRODUCES = (r'(LRN|Bootstrapping|Regions|SEMEDA), '
               r'(Table \d|Tables \d(, \d)* and \d|Sec\. \d(\.\d)?) \([^)]+\): .+')
@@ -36,7 +36,8 @@ DATA = {
     'cityscapes': ('Cityscapes', 'bootstrapping'),
     'pascal-context': ('PASCAL-Context', 'bootstrapping'), 'siftflow': ('SIFT Flow', 'regions'),
     'labelme-facade': ('LabelMeFacade', 'regions'), 'helen': ('HELEN', 'semeda'),
-    'fasseg': ('FASSEG', 'semeda'), 'scenes': ('drawn, no files', None)
+    'fasseg': ('FASSEG', 'semeda'), 'sbd': ('SBD', 'instances'),
+    'voc-instances': ('own, in the layout of VOC', 'instances'), 'scenes': ('drawn, no files', None)
 }
 
 

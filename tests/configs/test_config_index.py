@@ -61,7 +61,7 @@ def test_the_page_is_what_the_tool_writes(tmp_path, monkeypatch):
     tool.main(['--check'])
     page = (CONFIGS / 'README.md').read_text()
     assert all(f'| [`{p.name}`]({p.parent.name}/{p.name}) |' in page for p in LEAVES)
-    for name in ('lrn', 'quickstart', 'bootstrapping', 'regions', 'semeda'):
+    for name in ('lrn', 'quickstart', 'bootstrapping', 'regions', 'semeda', 'instances'):
         (tmp_path / name).symlink_to(CONFIGS / name)
     (tmp_path / 'README.md').write_text(page.replace('| 77.3 mIoU |', '| 78.3 mIoU |'))
     monkeypatch.setattr(tool, 'CONFIGS', tmp_path)

@@ -1,6 +1,6 @@
 import os
 import re
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -101,6 +101,9 @@ class PixelBoxInstanceSegmentor(BaseSegmentor):
             self._semantic = (self._build_semantic(semantic, head.num_classes), )
         self.background = [c for c in range(head.num_classes) if c not in head.classes]
         self.num_classes = head.num_classes
+        #: Whether a prediction has ``votes`` (1, H, W): the scores of the pixels, each moved to the
+        #: centre of its box. ``InstanceVisualizationHook`` sets it.
+        self.keeps_votes = False
         self.top_n, self.min_score = top_n, min_score
         self.post_processing = dict(
             iou_thr=iou_thr, min_size=min_size, region_iou=region_iou,
@@ -196,6 +199,9 @@ class PixelBoxInstanceSegmentor(BaseSegmentor):
                 found = self.localization.decode_head.predict_by_feat(one, [meta], [label])
                 return boxes_of_original(found[0, 0], meta)
 
+            if self.keeps_votes:
+                sample.votes = PixelData(data=moved_scores(
+                    classes[0], scores[0], boxes, self.localization.decode_head.classes)[None])
             found = pixel_instances(
                 classes, scores, boxes, background=self.background, **self.post_processing)
             sample.pred_instances = InstanceData(
@@ -250,6 +256,31 @@ class PixelBoxInstanceSegmentor(BaseSegmentor):
             NotImplementedError: Always.
         """
         raise NotImplementedError('PixelBoxInstanceSegmentor predicts instances: call predict.')
+
+
+def moved_scores(classes: Tensor, scores: Tensor, boxes: Callable[[int], Tensor],
+                 wanted: Sequence[int]) -> Tensor:
+    """Move the score of each pixel to the centre of the box that it predicts.
+
+    Args:
+        classes (Tensor): Classes of the pixels, (H, W).
+        scores (Tensor): (H, W).
+        boxes (Callable): Gives the boxes of the pixels for a class, (4, H, W).
+        wanted (Sequence[int]): Classes whose pixels are moved.
+
+    Returns:
+        Tensor: Sum of the scores at each pixel, (H, W); what leaves the image is lost.
+    """
+    votes = torch.zeros_like(scores)
+    height, width = votes.shape
+    for label in wanted:
+        inside = classes == label
+        if inside.any():
+            x1, y1, x2, y2 = boxes(label)[:, inside]
+            x, y = ((x1 + x2) / 2).floor().long(), ((y1 + y2) / 2).floor().long()
+            there = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            votes.index_put_((y[there], x[there]), scores[inside][there], accumulate=True)
+    return votes
 
 
 def boxes_of_original(boxes: Tensor, meta: dict) -> Tensor:
