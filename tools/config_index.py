@@ -98,7 +98,7 @@ def data_of(path: Path) -> str:
 def hardware_of(path: Path) -> str:
     """Read GPUs and images per GPU from the name; narrow and lite networks are for a CPU."""
     gpus, batch = re.search(r'_(\d+)xb(\d+)-', path.stem).groups()
-    small = re.search(r'-w\d+[_-]|_lite\d-', path.stem) or path.stem.startswith('edges')
+    small = re.search(r'-w\d+[_-]|_lite\d[_-]', path.stem) or path.stem.startswith('edges')
     return f'CPU, batch {batch}' if small else f'{gpus} x {batch}'
 
 

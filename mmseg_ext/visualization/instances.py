@@ -20,9 +20,9 @@ def draw_instances(image: np.ndarray,
                    tile_width: int = 480) -> np.ndarray:
     """Draw instances over their image, and where the pixels say that the instances' centres are.
 
-    Tiles with a caption each: image, true instances, predicted instances with class and score, where
-    there is room for them, and the map of moved pixels, in which the instances are maxima (Fig. 1
-    of the bootstrapping paper).
+    Tiles with a caption each: image, true instances, predicted instances with class and score,
+    where there is room for them, and the map of moved pixels, in which the instances are maxima
+    (Fig. 1 of the bootstrapping paper).
     Each instance has a colour of its own. Of overlapping masks the one with the higher score is
     seen.
 

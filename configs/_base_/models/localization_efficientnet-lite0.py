@@ -1,5 +1,5 @@
 # CPU-sized: two FPNs on EfficientNet-lite0. `model` trains the one that localizes, `semantic` is
-# the other. The maps of the FPN, from strides 4 to 32, are enough of a field of view for kernels of 1.
+# the other. The maps of the FPN, strides 4 to 32, are enough of a field of view for kernels of 1.
 _base_ = './fpn_efficientnet-lite0.py'
 data_preprocessor = dict(_base_.model.data_preprocessor, size=(256, 256), size_divisor=None)
 semantic = dict(
