@@ -1,21 +1,24 @@
-"""Benchmark cases of instances on their way from files to the loss of a localization network."""
+"""Benchmark cases of instances: from files to the loss of a localization network, and predicted."""
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import List, Tuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.datasets import PascalVOCDataset
-from mmseg.registry import DATASETS, MODELS, TRANSFORMS
+from mmseg.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 import mmseg_ext.datasets  # noqa: F401  (registers what is measured)
 
 from .case import Case, benchmark, sizes
+from .engine import folder_to_draw_in
 
 LOADING = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 UNIT = 32.
@@ -132,6 +135,93 @@ def localization_loss(device: str, small: bool = False) -> Case:
         runs={'ours': ours, 'PyTorch: targets of all channels': dense},
         gradients_of=[output],
         parity=parity)
+
+
+@benchmark('PixelBoxInstanceSegmentor')
+def instances_of_an_image(device: str, small: bool = False) -> Case:
+    """From an image to its instances with true semantics, against a semantic network's label map.
+
+    Both have a ResNet-18. They predict different things, so there is no parity to check. The
+    localization network is not trained, so its boxes are all of one size.
+    """
+    image, sample = _packed_scene((48, 64) if small else (375, 500), device)
+    torch.manual_seed(0)
+    model = _segmentor().to(device).eval()
+    semantic = MODELS.build(dict(_network(), decode_head=dict(
+        type='FCNHead', in_channels=512, in_index=3, channels=512, num_convs=0,
+        concat_input=False, num_classes=12))).to(device).eval()
+    batch = dict(inputs=[image])
+
+    def ours() -> List[SegDataSample]:
+        with torch.no_grad():
+            return model.test_step(dict(batch, data_samples=[sample]))
+
+    def mmsegs() -> List[SegDataSample]:
+        with torch.no_grad():
+            return semantic.test_step(dict(batch, data_samples=[
+                SegDataSample(metainfo=sample.metainfo)]))
+
+    count = len(ours()[0].pred_instances)
+    return Case(
+        inputs=f'scene of {sizes(image.shape[1:])}, {count} instances found',
+        phase='prediction',
+        runs={'ours': ours, 'mmseg: EncoderDecoder, FCNHead': mmsegs})
+
+
+@benchmark('InstanceVisualizationHook')
+def instance_visualization_hook(device: str, small: bool = False) -> Case:
+    """Drawing and writing the instances of an image, against mmseg's picture of a prediction.
+
+    They draw different pictures, so there is no parity to check.
+    """
+    image, sample = _packed_scene((48, 64) if small else (384, 384), device)
+    folder = folder_to_draw_in(image.cpu(), sample, dict(
+        classes=[f'class {i}' for i in range(12)], palette=[[20 * i, 0, 0] for i in range(12)]))
+    runner = SimpleNamespace(model=_segmentor().to(device).eval(), iter=0, _train_loop=None)
+    runner.model.keeps_votes = True
+    batch = dict(inputs=[image], data_samples=[sample])
+    with torch.no_grad():
+        (sample, ) = runner.model.test_step(dict(batch))
+    sample.pred_sem_seg = PixelData(data=sample.gt_sem_seg.data % 12)
+    hook = HOOKS.build(dict(type='InstanceVisualizationHook', draw=True, interval=1))
+    hook.before_run(runner)
+    mmsegs = HOOKS.build(dict(type='SegVisualizationHook', draw=True, interval=1))
+
+    def ours(folder=folder) -> None:  # holds the folder as long as the run lives
+        hook.before_test_iter(runner, 0, batch)
+        hook.after_test_iter(runner, 0, batch, [sample])
+
+    def mmseg() -> None:
+        mmsegs.after_test_iter(runner, 0, batch, [sample])
+
+    return Case(
+        inputs=f'scene of {sizes(image.shape[1:])}, {len(sample.pred_instances)} instances, '
+        'written as PNG',
+        phase='drawing',
+        runs={'ours: four tiles': ours, 'mmseg: SegVisualizationHook': mmseg})
+
+
+def _network() -> dict:
+    """A segmentor without its head."""
+    return dict(
+        type='EncoderDecoder', data_preprocessor=dict(type='SegDataPreProcessor'),
+        backbone=dict(type='ResNet', depth=18), test_cfg=ConfigDict(mode='whole'))
+
+
+def _segmentor() -> nn.Module:
+    """A model that takes true labels; the classes 6 to 8 of the scenes have instances."""
+    return MODELS.build(dict(
+        type='PixelBoxInstanceSegmentor',
+        localization=dict(_network(), decode_head=dict(
+            type='LocalizationHead', in_channels=512, in_index=3, num_classes=12,
+            background=(0, 1, 2, 3, 4, 5, 9, 10, 11), kernel_size=1, dilation=1)),
+        min_size=10))
+
+
+def _packed_scene(size: Tuple[int, int], device: str) -> Tuple[Tensor, SegDataSample]:
+    dataset = DATASETS.build(dict(
+        type='ScenesDataset', num_images=1, size=size, pipeline=[dict(type='PackInstanceInputs')]))
+    return dataset[0]['inputs'].to(device), dataset[0]['data_samples'].to(device)
 
 
 def _dense_loss(output: Tensor, samples: List[SegDataSample], min_kept: int) -> Tensor:

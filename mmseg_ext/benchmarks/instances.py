@@ -1,4 +1,4 @@
-"""Benchmark cases of instances: clustering the boxes of pixels, and mAP^r.
+"""Benchmark cases of instances: clustering the boxes of pixels, score maps to masks, and mAP^r.
 
 Shapes: P pixels, Q kept boxes, D detections, G instances.
 """
@@ -10,7 +10,8 @@ from mmcv.ops import nms
 from torch import Tensor
 
 from mmseg_ext.evaluation.region_ap_metric import VOLUME, RegionAPMetric
-from mmseg_ext.ops import cluster_pixel_boxes
+from mmseg_ext.ops import cluster_pixel_boxes, pixel_instances
+from mmseg_ext.ops.pixel_instances import PixelInstances, top_classes
 
 from .case import Case, benchmark, sizes
 
@@ -18,6 +19,8 @@ IOU_THR = 0.5
 #: Standard deviation of a predicted side, as a share of the box.
 NOISE = 0.15
 CLASSES = tuple(f'class {i}' for i in range(21))
+#: Noise of the boxes that a localization network predicts, as a share of the box.
+SMALL_NOISE = 0.05
 
 
 def clustering(pixels: int) -> Callable[..., Case]:
@@ -85,6 +88,81 @@ def region_ap_metric(device: str, small: bool = False) -> Case:
         phase='matching',
         runs=runs,
         parity=parity)
+
+
+@benchmark('pixel_instances')
+def score_maps_to_instances(device: str, small: bool = False) -> Case:
+    """From score maps and boxes to the instances of an image, against grouping by centres.
+
+    The baseline labels each pixel by its highest score, takes the centres of the true objects as
+    given, and gives each pixel to the nearest one of its class, with the distances of all pixels to
+    all centres in one tensor, as centre grouping does. It neither searches nor ranks, and it has
+    one mask of a class where ours has two.
+    """
+    logits, boxes, centres, labels = (
+        x.to(device) for x in _score_maps((60, 60) if small else (500, 500), 6 if small else 20))
+
+    def ours() -> PixelInstances:
+        return pixel_instances(*top_classes(logits), lambda label: boxes,
+                               min_size=5 if small else 50)
+
+    def grouping() -> Tensor:
+        return _group_by_centres(logits, boxes, centres, labels)
+
+    def parity() -> None:
+        overlaps = _mask_overlaps(ours().masks, grouping())
+        assert (overlaps.max(dim=0).values > 0.8).all(), 'an object was not found'
+
+    return Case(
+        inputs=f'{sizes(logits.shape)} scores, {len(labels)} objects, '
+        f'{len(ours().masks)} instances found',
+        phase='decoding',
+        runs={'ours': ours, 'PyTorch: distances to all centres': grouping},
+        floor_bytes=dict(decoding=4 * (logits.numel() + boxes.numel())
+                         + len(labels) * boxes[0].numel()),
+        parity=parity)
+
+
+def _score_maps(size: Tuple[int, int], count: int) -> Tuple[Tensor, ...]:
+    """Logits (21, H, W), boxes of the pixels (4, H, W), centres (K, 2) and labels (K,) of objects.
+
+    Objects are rectangles on a grid, with gaps between them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    columns = 5 if count > 6 else 3
+    rows = count // columns
+    step = torch.tensor([size[1] // columns, size[0] // rows])
+    place = torch.stack([torch.arange(count) % columns, torch.arange(count) // columns], dim=1)
+    low, labels = place * step, 1 + torch.arange(count) % 5
+    high = torch.minimum(low + step * 4 // 5, torch.tensor(size[::-1]))
+    truth = torch.cat([low, high], dim=1).float()
+    label_map, boxes = torch.zeros(size, dtype=torch.int64), torch.zeros(4, *size)
+    for (x1, y1, x2, y2), label in zip(truth.long().tolist(), labels):
+        boxes[:, y1:y2, x1:x2] = truth.new_tensor([x1, y1, x2, y2]).view(4, 1, 1)
+        label_map[y1:y2, x1:x2] = label
+    sides = (boxes[2:] - boxes[:2]).repeat(2, 1, 1)
+    boxes += SMALL_NOISE * sides * torch.randn(boxes.shape, generator=generator)
+    logits = torch.randn(21, *size, generator=generator) / 2
+    logits.scatter_add_(0, label_map[None], torch.full((1, *size), 6.))
+    return logits, boxes, (truth[:, :2] + truth[:, 2:]) / 2, labels
+
+
+def _group_by_centres(logits: Tensor, boxes: Tensor, centres: Tensor, labels: Tensor) -> Tensor:
+    """Give each pixel to the nearest centre of its class: masks (K, H, W)."""
+    found = logits.max(dim=0).indices.flatten()  # faster than argmax
+    own = ((boxes[:2] + boxes[2:]) / 2).flatten(1).T
+    distances = (centres[:, None] - own).norm(dim=2)  # of (K, pixels, 2)
+    distances = distances.masked_fill(labels[:, None] != found, torch.inf)
+    nearest = distances.argmin(dim=0).masked_fill(found == 0, -1)
+    masks = nearest == torch.arange(len(labels), device=labels.device)[:, None]
+    return masks.view(-1, *logits.shape[1:])
+
+
+def _mask_overlaps(masks: Tensor, others: Tensor) -> Tensor:
+    """IoU of masks (Q, H, W) and others (K, H, W), (Q, K)."""
+    masks, others = (x.flatten(1).float() for x in (masks, others))
+    shared = masks @ others.T
+    return shared / (masks.sum(dim=1)[:, None] + others.sum(dim=1) - shared)
 
 
 def _predictions(count: int) -> Tuple[Tensor, Tensor]:
