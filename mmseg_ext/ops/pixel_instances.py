@@ -14,6 +14,7 @@ from .cluster_pixel_boxes import cluster_pixel_boxes
 
 #: Logits that are looked at together: they stay in the L2 cache.
 STRIP = 2**18
+MOST_CLASSES = 2**15
 
 
 class PixelInstances(NamedTuple):
@@ -61,7 +62,7 @@ def top_classes(logits: Tensor, n: int = 2, min_score: float = 0.05) -> Tuple[Te
         Some rows are looked at together, so that no second map of C channels is made.
     """
     check_tensors(logits=logits)
-    if logits.ndim != 3 or not 2 <= len(logits) < 2**15 or not logits.is_floating_point():
+    if logits.ndim != 3 or not 2 <= len(logits) < MOST_CLASSES or not logits.is_floating_point():
         raise ValueError('logits must be floating-point (C, H, W) with two classes at least, got '
                          f'{logits.dtype} {tuple(logits.shape)}.')
     check_whole('n', n, 1)
@@ -140,6 +141,10 @@ def pixel_instances(classes: Tensor,
     """
     _check_maps(classes, scores)
     region_iou = 0. if region_iou == 'any' else region_iou
+    if not callable(boxes):
+        raise ValueError(f'boxes must be a function of the class, got {type(boxes).__name__}.')
+    for label in background:
+        check_whole('a class of background', label, 0, MOST_CLASSES - 1)
     _check_share('iou_thr', iou_thr)
     _check_share('region_iou', region_iou)
     check_whole('min_size', min_size, 1)
@@ -152,6 +157,8 @@ def pixel_instances(classes: Tensor,
     # stable: in a class by rank, then in reading order
     labels, order = classes.flatten()[places].sort(stable=True)
     places = places[order]
+    if len(labels) and labels[-1] >= MOST_CLASSES:
+        raise ValueError(f'classes must be below {MOST_CLASSES}, got {int(labels[-1])}.')
     sizes = torch.bincount(labels).tolist()
     found = []
     for label, (size, end) in enumerate(zip(sizes, accumulate(sizes))):
