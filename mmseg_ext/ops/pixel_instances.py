@@ -157,7 +157,7 @@ def pixel_instances(classes: Tensor,
     # stable: in a class by rank, then in reading order
     labels, order = classes.flatten()[places].sort(stable=True)
     places = places[order]
-    if len(labels) and labels[-1] >= MOST_CLASSES:
+    if len(labels) and int(labels[-1]) >= MOST_CLASSES:
         raise ValueError(f'classes must be below {MOST_CLASSES}, got {int(labels[-1])}.')
     sizes = torch.bincount(labels).tolist()
     found = []
