@@ -148,7 +148,8 @@ def test_boxes_are_asked_for_only_of_classes_with_enough_pixels():
 
 @pytest.mark.parametrize('shape', [(1, 0, 4), (2, 3, 5)])
 def test_an_image_without_instances(shape):
-    found = pixel_instances(torch.zeros(shape, dtype=torch.int16), torch.ones(shape), None)
+    found = pixel_instances(
+        torch.zeros(shape, dtype=torch.int16), torch.ones(shape), {}.__getitem__)
     assert found.masks.shape == (0, *shape[1:]) and found.masks.dtype == torch.bool
     assert found.labels.shape == found.scores.shape == (0, ) and found.boxes.shape == (0, 4)
 
