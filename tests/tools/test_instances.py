@@ -1,4 +1,4 @@
-"""Two trainings and a test of the joint config by the tools, as the page of the configs has them."""
+"""Two trainings and a test of the joint config, by the tools."""
 import json
 import subprocess
 import sys
