@@ -1,17 +1,17 @@
 # CPU-sized: two FPNs on EfficientNet-lite0. `model` trains the one that localizes, `semantic` is
 # the other. The maps of the FPN, strides 4 to 32, are enough of a field of view for kernels of 1.
 _base_ = './fpn_efficientnet-lite0.py'
-data_preprocessor = dict(_base_.model.data_preprocessor, size=(256, 256), size_divisor=None)
+preprocessor = dict(_base_.model.data_preprocessor, size=(256, 256), size_divisor=None)
 semantic = dict(
     _base_.model,
-    data_preprocessor=data_preprocessor,
+    data_preprocessor=preprocessor,
     decode_head=dict(_base_.model.decode_head, num_classes=21))
 model = dict(
     _delete_=True,
     type='PixelBoxInstanceSegmentor',
     localization=dict(
         _base_.model,
-        data_preprocessor=data_preprocessor,
+        data_preprocessor=preprocessor,
         decode_head=dict(
             type='LocalizationHead',
             in_channels=[64] * 4,

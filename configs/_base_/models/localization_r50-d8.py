@@ -1,17 +1,17 @@
 # Two FCRNs: `model` trains the one that localizes, `semantic` is the other.
 _base_ = './fcrn_r50-d8.py'
-data_preprocessor = dict(_base_.model.data_preprocessor, size=(504, 504))
+preprocessor = dict(_base_.model.data_preprocessor, size=(504, 504))
 loss = dict(type='BootstrappedCrossEntropyLoss', thresh=None, min_kept=512, per_image=True)
 semantic = dict(
     _base_.model,
-    data_preprocessor=data_preprocessor,
+    data_preprocessor=preprocessor,
     decode_head=dict(_base_.model.decode_head, loss_decode=loss))
 model = dict(
     _delete_=True,
     type='PixelBoxInstanceSegmentor',
     localization=dict(
         _base_.model,
-        data_preprocessor=data_preprocessor,
+        data_preprocessor=preprocessor,
         decode_head=dict(
             type='LocalizationHead',
             in_channels=2048,

@@ -56,8 +56,8 @@ class PixelBoxInstanceSegmentor(BaseSegmentor):
         region_iou (float | str): An instance with a higher mask IoU with a better one of its class
             is suppressed. Defaults to 0.3; ``'any'``: any overlap suppresses, as in SDS.
         max_instances (int): Number of instances of an image at most. Defaults to 100.
-        data_preprocessor (dict, optional): mmengine's ``BaseDataPreprocessor``, the default, is
-            enough: each network has one of its own.
+        data_preprocessor (dict, optional): Has no effect, as each network has one of its own.
+            mmengine gives the one at the top of a config.
         init_cfg (dict | list[dict], optional): Initialization config.
 
     Raises:
@@ -83,9 +83,9 @@ class PixelBoxInstanceSegmentor(BaseSegmentor):
                  max_instances: int = 100,
                  data_preprocessor: OptConfigType = None,
                  init_cfg: OptMultiConfig = None) -> None:
+        # not the one that is given: images would be normalized twice
         super().__init__(
-            data_preprocessor=data_preprocessor or dict(type='mmengine.BaseDataPreprocessor'),
-            init_cfg=init_cfg)
+            data_preprocessor=dict(type='mmengine.BaseDataPreprocessor'), init_cfg=init_cfg)
         self.localization = MODELS.build(localization)
         head = getattr(self.localization, 'decode_head', None)
         if not isinstance(head, LocalizationHead):

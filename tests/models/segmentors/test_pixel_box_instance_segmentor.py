@@ -120,6 +120,12 @@ def test_training_is_that_of_the_localization_network():
     assert all(p.grad is not None for p in segmentor.parameters())
 
 
+def test_images_are_not_normalized_twice():
+    """mmengine's Runner gives every model the preprocessor at the top of a config."""
+    segmentor, batch = model(data_preprocessor=LOCALIZATION['data_preprocessor']), scenes(1)
+    assert segmentor.data_preprocessor(batch, True)['inputs'][0].equal(batch['inputs'][0])
+
+
 def test_the_semantic_network_predicts_as_it_does_alone(tmp_path):
     """Its channel order and padding are its own; its checkpoint is read at the first prediction."""
     semantic = saved(tmp_path, SEMANTIC)
