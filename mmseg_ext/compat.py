@@ -7,7 +7,7 @@ import importlib.util
 from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pickle import UnpicklingError
-from typing import Any, ContextManager, Iterator, List, Optional, Tuple
+from typing import Any, Callable, ContextManager, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -197,6 +197,18 @@ def is_compiling() -> bool:
     if hasattr(torch, 'compiler') and hasattr(torch.compiler, 'is_compiling'):  # torch 2.1
         return torch.compiler.is_compiling()
     return torch._dynamo.is_compiling()
+
+
+def register_dynamic_fake(library: Any, name: str, fake: Callable) -> None:
+    """Tell compilers the form of an op's results where a size depends on values.
+
+    torch can be told so since 2.2. Before, a compiled graph ends in front of the op.
+    """
+    import torch
+    for register in ('register_fake', 'impl_abstract'):  # torch 2.4, torch 2.2
+        if hasattr(torch.library, register):
+            getattr(torch.library, register)(name, fake, lib=library)
+            return
 
 
 @contextmanager

@@ -354,3 +354,17 @@ def test_macs_had_no_autocast_before_torch_could_be_asked(monkeypatch):
     monkeypatch.delattr(torch.amp, 'is_autocast_available', raising=False)
     assert isinstance(compat.no_autocast('mps'), contextlib.nullcontext)
     assert isinstance(compat.no_autocast('cpu'), torch.autocast)
+
+
+@pytest.mark.parametrize('names', [('register_fake', 'impl_abstract'), ('impl_abstract', ), ()])
+def test_a_size_that_depends_on_values_is_told_to_the_compilers_that_can_hear_it(
+        names, monkeypatch):
+    """Since torch 2.4 by register_fake, since 2.2 by impl_abstract; before, nothing is told."""
+    told = []
+    for name in ('register_fake', 'impl_abstract'):
+        monkeypatch.delattr(torch.library, name, raising=False)
+    for name in names:
+        monkeypatch.setattr(torch.library, name, lambda *args, name=name, **kwargs: told.append(
+            (name, args, kwargs)), raising=False)
+    compat.register_dynamic_fake('library', 'mmseg_ext::op', len)
+    assert told == [(name, ('mmseg_ext::op', len), dict(lib='library')) for name in names[:1]]

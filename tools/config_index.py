@@ -19,8 +19,9 @@ from typing import Dict, List, NamedTuple, Optional
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 MARK = '<!-- Below: written by tools/config_index.py. -->\n'
-FAMILIES = ('quickstart', 'lrn', 'bootstrapping', 'regions', 'semeda', 'fused', 'claims')
-NUMBER = r'\d+\.\d+( \+- \d+\.\d+)? (mIoU|class accuracy|global accuracy|F1)[\w ]*'
+FAMILIES = ('quickstart', 'lrn', 'bootstrapping', 'regions', 'semeda', 'instances', 'fused',
+            'claims')
+NUMBER = r'\d+\.\d+( \+- \d+\.\d+)? (mIoU|class accuracy|global accuracy|F1|mAPr)[\w ]*'
 NUMBERS = rf'{NUMBER}(, {NUMBER})*'
 REPRODUCES = (r'(LRN|Bootstrapping|Regions|SEMEDA), '
               r'(Table \d|Tables \d(, \d)* and \d|Sec\. \d(\.\d)?) \([^)]+\): .+')
@@ -36,7 +37,8 @@ DATA = {
     'cityscapes': ('Cityscapes', 'bootstrapping'),
     'pascal-context': ('PASCAL-Context', 'bootstrapping'), 'siftflow': ('SIFT Flow', 'regions'),
     'labelme-facade': ('LabelMeFacade', 'regions'), 'helen': ('HELEN', 'semeda'),
-    'fasseg': ('FASSEG', 'semeda'), 'scenes': ('drawn, no files', None)
+    'fasseg': ('FASSEG', 'semeda'), 'sbd': ('SBD', 'instances'),
+    'voc-instances': ('own, in the layout of VOC', 'instances'), 'scenes': ('drawn, no files', None)
 }
 
 
@@ -97,7 +99,7 @@ def data_of(path: Path) -> str:
 def hardware_of(path: Path) -> str:
     """Read GPUs and images per GPU from the name; narrow and lite networks are for a CPU."""
     gpus, batch = re.search(r'_(\d+)xb(\d+)-', path.stem).groups()
-    small = re.search(r'-w\d+[_-]|_lite\d-', path.stem) or path.stem.startswith('edges')
+    small = re.search(r'-w\d+[_-]|_lite\d[_-]', path.stem) or path.stem.startswith('edges')
     return f'CPU, batch {batch}' if small else f'{gpus} x {batch}'
 
 

@@ -4,6 +4,8 @@ from . import (
     datasets,
     engine,
     evaluation,
+    instance_models,
+    instances,
     lrn,
     region_data,
     region_head,
@@ -18,6 +20,6 @@ from .measure import measure
 
 __all__ = [
     'Case', 'backbones', 'benchmark', 'bootstrapping', 'datasets', 'engine', 'evaluation', 'family',
-    'lrn', 'measure', 'region_data', 'region_head', 'regions', 'semeda', 'semeda_models',
-    'semeda_ops', 'upsampling'
+    'instance_models', 'instances', 'lrn', 'measure', 'region_data', 'region_head', 'regions',
+    'semeda', 'semeda_models', 'semeda_ops', 'upsampling'
 ]

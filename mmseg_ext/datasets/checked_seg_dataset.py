@@ -10,6 +10,11 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations as EightBitLoadAnnotations
 from PIL import Image, UnidentifiedImageError
 
+from .transforms import LoadInstanceAnnotations
+
+#: What the files of a folder are called.
+_MAPS = dict(seg_map_path='label map', instance_map_path='instance map')
+
 
 def check_label_values(label: np.ndarray,
                        num_classes: int,
@@ -77,7 +82,7 @@ class _NamesItsFile:
         self.key = key
 
     def __call__(self, results: dict) -> Optional[dict]:
-        path = results[self.key]
+        path = results.get(self.key)
         try:
             return self.transform(results)
         except FileNotFoundError:  # names it
@@ -229,9 +234,13 @@ class CheckedSegDataset(BaseSegDataset):
                 transforms += [_NamesItsFile(transform, 'seg_map_path'), check]
             elif isinstance(transform, LoadImageFromFile):
                 transforms.append(_NamesItsFile(transform, 'img_path'))
+            elif isinstance(transform, LoadInstanceAnnotations):
+                transforms.append(_NamesItsFile(transform, 'instance_map_path'))
             else:
                 transforms.append(transform)
         self._loads_labels = check in transforms
+        self._loads_instances = any(
+            isinstance(t, _NamesItsFile) and t.key == 'instance_map_path' for t in transforms)
         self.pipeline.transforms = transforms
 
     def _list_files(self, folder: str, suffix) -> List[str]:
@@ -266,7 +275,7 @@ class CheckedSegDataset(BaseSegDataset):
             first = missing[0]
             what = (f"the image '{first['img_path']}' named in '{self.ann_file}' does not exist"
                     if folder == 'img_path' else
-                    f"the image '{first['img_path']}' has no label map '{first['seg_map_path']}'")
+                    f"the image '{first['img_path']}' has no {_MAPS[folder]} '{first[folder]}'")
             self._fail(f'{what} ({len(missing)} of {len(data_list)} are missing)')
 
     def _fail(self, problem: str) -> None:

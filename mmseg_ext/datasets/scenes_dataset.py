@@ -6,6 +6,7 @@ from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from .numbered_map import NumberedMap
 from .scenes import CLASSES, PALETTE, THING_CLASSES, draw_scene
 from .scenes.classes import IGNORED
 from .scenes.draw_scene import check_number, check_size
@@ -147,7 +148,7 @@ class ScenesDataset(BaseSegDataset):
             img_shape=image.shape[:2],
             ori_shape=image.shape[:2],
             gt_seg_map=labels,
-            gt_instance_map=instances,
+            gt_instance_map=instances.view(NumberedMap),
             seg_fields=['gt_seg_map', 'gt_instance_map'])
         return self.pipeline(results)
 

@@ -7,6 +7,8 @@ from typing import Any, Callable, Optional, Sequence
 import torch
 from torch import Tensor
 
+from mmseg_ext.compat import register_dynamic_fake
+
 #: Schemas live here, kernels in ``csrc/`` (CPU, compiled) and ``triton/`` (CUDA).
 LIBRARY = torch.library.Library('mmseg_ext', 'DEF')
 
@@ -81,6 +83,9 @@ class Op:
             results and other arguments have no gradient. Defaults to None: no argument has one.
         save (Callable, optional): What ``backward`` needs, from the arguments and the results of a
             call, two tuples. Defaults to the first argument, the first result, the other arguments.
+        dynamic (bool): Whether sizes of the results depend on values of the arguments. ``fake``
+            then makes such a size by ``torch.library.get_ctx().new_dynamic_size()``. Defaults to
+            False.
     """
 
     def __init__(self,
@@ -92,10 +97,14 @@ class Op:
                  cpu: Optional[Callable] = None,
                  cuda: Optional[Callable] = None,
                  backward: Optional[Callable] = None,
-                 save: Optional[Callable[[tuple, tuple], Sequence]] = None) -> None:
+                 save: Optional[Callable[[tuple, tuple], Sequence]] = None,
+                 dynamic: bool = False) -> None:
         name = schema.split('(')[0]
         LIBRARY.define(schema)
-        LIBRARY.impl(name, fake, 'Meta')
+        if dynamic:
+            register_dynamic_fake(LIBRARY, f'mmseg_ext::{name}', fake)
+        else:
+            LIBRARY.impl(name, fake, 'Meta')
         self.reference = reference
         self.triton = None if triton is None else _imported_when_called(triton)
         self.backward = backward

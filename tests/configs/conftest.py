@@ -84,6 +84,12 @@ def _plain(value):
 def _narrow(cfg):
     if cfg.model.type == 'SemanticEdgeDetector':  # small as it is
         return cfg
+    if cfg.model.type == 'PixelBoxInstanceSegmentor':
+        for network in filter(None, (cfg.model.localization, cfg.model.get('semantic'))):
+            init_cfg = network.get('init_cfg')
+            _narrow(Config(dict(model=network)))
+            network.update(init_cfg=init_cfg)
+        return cfg
     model, backbone, head = cfg.model, cfg.model.backbone, cfg.model.decode_head
     if backbone.type == 'VGG':
         backbone.base_channels = WIDTH
@@ -92,7 +98,7 @@ def _narrow(cfg):
         head.in_channels = maps if several else maps[0]
         if 'size' in model.data_preprocessor.get('test_cfg', {}):
             model.data_preprocessor.update(size=(40, 56), test_cfg=dict(size=(64, 64)))
-        if 'out_indices' in backbone:  # for a head with fully connected layers
+        if 'channels' in head and 'out_indices' in backbone:  # fully connected layers
             head.channels = WIDTH
             if isinstance(head.loss_decode.get('class_weight'), str):  # a file made from the data
                 head.loss_decode.class_weight = [1.] * head.num_classes

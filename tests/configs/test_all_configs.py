@@ -24,10 +24,16 @@ def test_there_are_configs():
 
 @pytest.mark.filterwarnings('ignore:SEMEDALoss compares features of a network')
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)
-def test_a_config_builds_and_learns_and_predicts(path, read, narrow):
+def test_a_config_builds_and_learns_and_predicts(path, read, narrow, tmp_path):
     cfg = narrow(read(path))
+    finds_instances = cfg.model.type == 'PixelBoxInstanceSegmentor'
+    if cfg.model.get('semantic'):
+        weights = MODELS.build({**cfg.model.semantic, 'init_cfg': None}).state_dict()
+        torch.save(weights, tmp_path / 'semantic.pth')
+        cfg.model.semantic.init_cfg.checkpoint = str(tmp_path / 'semantic.pth')
     model = revert_sync_batchnorm(MODELS.build(cfg.model))  # SyncBN needs a GPU
-    head = cfg.model.get('decode_head', cfg.model.get('edge_net'))
+    network = cfg.model.localization if finds_instances else cfg.model
+    head = network.get('decode_head', network.get('edge_net'))
     head = head[-1] if isinstance(head, list) else head  # the last of a cascade
     num_classes = head.num_classes
     label = torch.randint(0, num_classes, (1, 40, 56))
@@ -39,7 +45,10 @@ def test_a_config_builds_and_learns_and_predicts(path, read, narrow):
     batch = dict(
         inputs=[torch.randint(0, 256, (3, 40, 56), dtype=torch.uint8) for _ in range(2)],
         data_samples=[
-            SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=dict(meta)) for _ in range(2)
+            SegDataSample(
+                gt_sem_seg=PixelData(data=label), metainfo=dict(meta),
+                gt_instances=PixelData(data=torch.ones_like(label, dtype=torch.int32)))
+            for _ in range(2)
         ])
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
     total = sum(v for k, v in losses.items() if 'loss' in k)
@@ -50,7 +59,10 @@ def test_a_config_builds_and_learns_and_predicts(path, read, narrow):
     model.eval()
     with torch.no_grad():
         results = model.test_step(batch)
-    assert results[0].pred_sem_seg.data.shape == (1, 40, 56)
+    if finds_instances:
+        assert results[0].pred_instances.masks.shape[1:] == (40, 56)
+    if not finds_instances or model.semantic:
+        assert results[0].pred_sem_seg.data.shape == (1, 40, 56)
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda p: p.stem)

@@ -345,6 +345,25 @@ def edges(r):
     return dict(labels=labels.to(dtype), ignore_index=r.choice((255, 0, -1, 1 << 40)))
 
 
+def pixel_boxes(r):
+    """Boxes of random corners, some the wrong way round, and scores, some equal."""
+    dtype, count = r.choice(FLOATS[:2]), side(r, 60)
+    boxes = values(r, count, 4, dtype=dtype)
+    boxes[:, 2:] += r.choice((0, 1, 3))
+    return dict(boxes=boxes, scores=(2 * values(r, count, dtype=dtype)).round(),
+                iou_thr=r.choice((0, 0.5, 0.7, 1.)))
+
+
+def pixel_scores(r):
+    """Classes and scores of pixels, two at each, and the boxes that they predict for any class."""
+    size = side(r, 9), side(r, 9)
+    classes = torch.randint(-1, 4, size)
+    boxes = values(r, 4, *size, dtype=torch.float32)
+    return dict(classes=torch.stack([classes, 3 - classes]), scores=torch.rand(2, *size),
+                boxes=lambda label: boxes, background=(0, ), min_size=r.choice((1, 3)),
+                region_iou=r.choice(('any', 0.3)), max_instances=r.choice((2, 50)))
+
+
 def image(r):
     size = (r.randint(1, 6), r.randint(1, 6), 3)
     return dict(image=np.random.RandomState(r.getrandbits(30)).randint(
@@ -374,14 +393,16 @@ RAW_ARGUMENTS = dict(
     gather_max_bins=gather_bins, gather_max_bins_backward=gather_bins_backward,
     bin_index=index_of_bins, free_form_roi_pool=pool, free_form_roi_pool_backward=pool_backward,
     region_geometry=raw_geometry, cell_histograms=histograms, merge_cells=merges,
-    semantic_edges=edges, semantic_edge_distance=distance,
+    semantic_edges=edges, semantic_edge_distance=distance, cluster_pixel_boxes=pixel_boxes,
     upsampled_cross_entropy=raw_enlarged_boot,
     upsampled_cross_entropy_backward=enlarged_boot_backward, upsampled_argmax=raw_argmax)
 PUBLIC_ARGUMENTS = dict(
-    RegionSet=any_regions, bootstrapped_cross_entropy=public_boot, extension_loaded=lambda r: {},
+    RegionSet=any_regions, bootstrapped_cross_entropy=public_boot,
+    cluster_pixel_boxes=pixel_boxes, extension_loaded=lambda r: {},
     free_form_roi_pool=public_pool, gather_max=gather, grouped_cross_entropy=grouped,
     hard_pixel_mask=mask, hierarchical_regions=proposals, label_counts=counts_of_labels,
-    region_geometry=geometry, region_grid_masks=grid_masks, region_to_pixel=to_pixel,
+    pixel_instances=pixel_scores, region_geometry=geometry, region_grid_masks=grid_masks,
+    region_to_pixel=to_pixel,
     select_hard_pixels=select, semantic_edge_distance=public_distance,
     semantic_edge_features=features, semantic_edges=edges,
     sobel=lambda r: dict(maps=values(r, side(r, 2), side(r), side(r), side(r))),
@@ -389,10 +410,10 @@ PUBLIC_ARGUMENTS = dict(
     upsampled_cross_entropy=public_enlarged_boot)
 #: Those that take `implementation`.
 WITH_IMPLEMENTATIONS = (
-    'bootstrapped_cross_entropy', 'free_form_roi_pool', 'gather_max', 'hard_pixel_mask',
-    'hierarchical_regions', 'region_geometry', 'region_to_pixel', 'select_hard_pixels',
-    'semantic_edge_distance', 'semantic_edges', 'upsampled_argmax', 'upsampled_cross_entropy',
-    'group_cells')
+    'bootstrapped_cross_entropy', 'cluster_pixel_boxes', 'free_form_roi_pool', 'gather_max',
+    'hard_pixel_mask', 'hierarchical_regions', 'pixel_instances', 'region_geometry',
+    'region_to_pixel', 'select_hard_pixels', 'semantic_edge_distance', 'semantic_edges',
+    'upsampled_argmax', 'upsampled_cross_entropy', 'group_cells')
 
 
 def target(name):

@@ -1,1 +1,1 @@
-"""What the transforms of regions share: numbers of cells on a map, packing, and files."""
+"""What the transforms of regions share: packing, and files."""

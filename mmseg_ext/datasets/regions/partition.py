@@ -11,7 +11,7 @@ import numpy as np
 from mmseg_ext.ops import RegionSet
 from mmseg_ext.ops.pixel_runs import PixelRuns, connected_components, find_runs, ranges
 
-from .cell_map import NO_CELL
+from ..numbered_map import NO_NUMBER
 
 #: Label of pixels without a label.
 UNLABELLED = 255
@@ -24,7 +24,7 @@ def partition(regions: RegionSet,
     """Number the cells that are left densely, drop empty regions, and add the ground truth.
 
     Args:
-        regions (RegionSet): Cells as a pipeline has moved them, ``NO_CELL`` outside the cells.
+        regions (RegionSet): Cells as a pipeline has moved them, ``NO_NUMBER`` outside the cells.
         labels (np.ndarray, optional): (H, W). If given, cells are split by the 8-connected
             components of equal labels, and each component is one more region, after the others and
             in the order of its first pixel. Pixels labelled 255 are in no component.
@@ -58,7 +58,7 @@ def _number_cells(regions: RegionSet, labels: Optional[np.ndarray],
     # a new cell for each pair of old cell and component; the new cells of an old one are neighbours
     pairs, new = np.unique(runs.pick(cells) * (num_components + 1) + component, return_inverse=True)
     old_of, component_of = np.divmod(pairs, num_components + 1)
-    real = (old_of != NO_CELL) | (component_of > 0)
+    real = (old_of != NO_NUMBER) | (component_of > 0)
     cell_of_run = np.where(real, np.cumsum(real) - 1, -1)[new]
     old_of, component_of = old_of[real], component_of[real]
 

@@ -1,17 +1,16 @@
 from typing import Optional, Sequence
 
 import numpy as np
-from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
 from mmseg_ext.ops import RegionSet
 
-from ..regions.cell_map import NO_CELL, CellMap
 from ..regions.partition import partition
+from .pack_numbered_map import PackNumberedMap
 
 
 @TRANSFORMS.register_module()
-class PackRegionInputs(PackSegInputs):
+class PackRegionInputs(PackNumberedMap):
     """Pack an image, its labels and its regions, which ``GenerateRegions`` or ``LoadRegions`` gave.
 
     As mmseg's ``PackSegInputs``, with ``regions`` in the meta information of the data sample: a
@@ -55,15 +54,16 @@ class PackRegionInputs(PackSegInputs):
         there are no regions.
     """
 
+    map_key, scale_key, contents = 'region_cells', 'region_scale_factor', 'regions'
+    label_hint = ('load the labels before Resize, as gt_regions=True needs them at the size of the '
+                  'image')
+
     def __init__(self,
                  meta_keys: Optional[Sequence[str]] = None,
                  gt_regions: bool = False,
                  rectangular: bool = False,
                  min_gt_iou: float = 0.) -> None:
-        if meta_keys is None:
-            super().__init__()
-        else:
-            super().__init__(meta_keys)
+        super().__init__(meta_keys)
         if not 0 <= min_gt_iou <= 1:
             raise ValueError(f'min_gt_iou must be in [0, 1], got {min_gt_iou}.')
         if min_gt_iou > 0 and not gt_regions:
@@ -88,9 +88,6 @@ class PackRegionInputs(PackSegInputs):
         if self.gt_regions and 'gt_seg_map' not in results:
             raise KeyError("PackRegionInputs: gt_regions=True needs 'gt_seg_map', but the pipeline "
                            'has no LoadAnnotations; in a test pipeline leave gt_regions out.')
-        self._check_order(results)
-        for key in results['seg_fields']:
-            results[key] = self._fit(results, key)
         packed = super().transform(results)
         packed['data_samples'].set_metainfo(dict(regions=self._make_regions(results)))
         return packed
@@ -100,45 +97,8 @@ class PackRegionInputs(PackSegInputs):
         labels = results['gt_seg_map'] if self.gt_regions else None
         return partition(moved, labels, self.min_gt_iou, self.rectangular)
 
-    @staticmethod
-    def _check_order(results: dict) -> None:
-        """Refuse what leaves the cells at other places though their size may be right."""
-        scale = results.get('scale_factor')
-        resized = scale is not None and scale != results['region_scale_factor']
-        if resized and tuple(scale) != (1, 1) and isinstance(results['region_cells'], CellMap):
-            raise ValueError(
-                f'PackRegionInputs: the image was resized by {tuple(scale)}, the regions were not; '
-                "RandomResize and RandomChoiceResize need resize_type='mmseg.Resize', as mmcv's "
-                'Resize moves gt_seg_map alone.')
-        # a dictionary keeps the order in which keys were added
-        keys = list(results)
-        if 'pad_shape' in keys:
-            later = keys[keys.index('pad_shape'):]
-            for key, name in (('scale_factor', 'Resize'), ('flip', 'RandomFlip')):
-                if key in later:
-                    raise ValueError(f'PackRegionInputs: Pad, which leaves the regions as they '
-                                     f'are, comes before {name}: put it behind.')
-
-    def _fit(self, results: dict, key: str) -> np.ndarray:
-        """Give a map the size of the image, if it is only the padding that is missing."""
-        label_map, size = results[key], results['img'].shape[:2]
-        if label_map.shape[:2] == size:
-            return label_map
-        # a test loads labels after Resize and evaluates at the original size
-        loaded_late = key == 'gt_seg_map' and not self.gt_regions
-        if loaded_late and label_map.shape[:2] == tuple(results.get('ori_shape', size))[:2]:
-            return label_map
-        missing = [full - part for full, part in zip(size, label_map.shape)]
-        if 'pad_shape' in results and min(missing) >= 0:
-            padding = [(0, more) for more in missing] + [(0, 0)] * (label_map.ndim - 2)
-            return np.pad(label_map, padding, constant_values=NO_CELL)
-        hint = ('load the labels before Resize, as gt_regions=True needs them at the size of the '
-                'image' if key == 'gt_seg_map' else
-                "RandomResize and RandomChoiceResize need resize_type='mmseg.Resize', and other "
-                "transforms have to move all that is listed in results['seg_fields']")
-        height, width = label_map.shape[:2]
-        raise ValueError(f'PackRegionInputs: {key} has {height}x{width} pixels, but the image '
-                         f'{size[0]}x{size[1]}: {hint}.')
+    def _loaded_late(self, results: dict, key: str) -> bool:
+        return key == 'gt_seg_map' and not self.gt_regions
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(meta_keys={self.meta_keys}, gt_regions={self.gt_regions}, '

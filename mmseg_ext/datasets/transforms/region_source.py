@@ -8,7 +8,7 @@ from mmcv.transforms.utils import cache_randomness
 from mmseg_ext.ops import RegionSet
 from mmseg_ext.ops.hierarchical_regions import COLOUR_SPACES
 
-from ..regions.cell_map import CellMap, number_cells
+from ..numbered_map import NumberedMap, skip_no_number
 
 
 class RegionSource(BaseTransform):
@@ -54,8 +54,8 @@ class RegionSource(BaseTransform):
         if not self.overlapping:  # each cell is a region
             edges = np.arange(regions.num_cells + 1)
             regions = RegionSet(regions.cells, edges, edges[:-1])
-        results['region_cells'] = number_cells(regions.cells).view(CellMap)
-        results['region_index'] = regions.indptr, number_cells(regions.indices)
+        results['region_cells'] = skip_no_number(regions.cells).view(NumberedMap)
+        results['region_index'] = regions.indptr, skip_no_number(regions.indices)
         # to tell later whether the image was resized since
         results['region_scale_factor'] = results.get('scale_factor')
         fields = results.setdefault('seg_fields', [])

@@ -110,18 +110,25 @@ class FCRNHead(BaseDecodeHead):
 
         Raises a ValueError if ``label_stride`` is not the stride of the backbone's map.
         """
-        if self.label_stride is not None:
-            size = tuple(batch_data_samples[0].gt_sem_seg.data.shape[-2:])
-            grid = tuple(-(-side // self.label_stride) for side in size)
-            if tuple(seg_logits.shape[2:]) != grid:
-                raise ValueError(
-                    f'FCRNHead label_stride={self.label_stride} makes {grid[0]}x{grid[1]} points '
-                    f'of {size[0]}x{size[1]} labels, but the backbone gives '
-                    f'{seg_logits.shape[2]}x{seg_logits.shape[3]} positions: set label_stride to '
-                    'the stride of the backbone (output_stride of FCRN), or to None.')
+        self.check_grid(seg_logits, batch_data_samples[0].gt_sem_seg.data.shape[-2:])
         if self.takes_small_logits:
             return loss_from_small_logits(self, seg_logits, batch_data_samples)
         return super().loss_by_feat(seg_logits, batch_data_samples)
+
+    def check_grid(self, maps: Tensor, size: Sequence[int]) -> None:
+        """Raise a ValueError unless maps (N, C, h, w) have a position for each point of the grid.
+
+        The height and width are those of the images. Without ``label_stride`` any map is right.
+        """
+        if self.label_stride is None:
+            return
+        grid = tuple(-(-side // self.label_stride) for side in size)
+        if tuple(maps.shape[2:]) != grid:
+            raise ValueError(
+                f'{type(self).__name__} label_stride={self.label_stride} makes {grid[0]}x{grid[1]} '
+                f'points of {size[0]}x{size[1]} labels, but the backbone gives '
+                f'{maps.shape[2]}x{maps.shape[3]} positions: set label_stride to the stride of the '
+                'backbone (output_stride of FCRN), or to None.')
 
     def _stack_batch_gt(self, batch_data_samples: SampleList) -> Tensor:
         """Stack the labels that the losses see, (N, 1, H, W) or (N, 1, h, w)."""

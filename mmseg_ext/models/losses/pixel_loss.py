@@ -73,6 +73,10 @@ class PixelLoss(nn.Module, metaclass=ABCMeta):
         The arguments are those of :meth:`forward`. ``loss_weight`` comes later.
         """
 
+    def check(self, pred: Tensor, target: Tensor) -> None:
+        """Raise a ValueError unless the loss can compare these."""
+        check_logits_and_labels(pred, target, names=('pred', 'target'))
+
     def total(self, pred: Tensor, target: Tensor, weight: Optional[Tensor],
               ignore_index: int) -> Tensor:
         """Sum over the pixels of each image, (N,); without ``per_image`` a scalar does as well."""
@@ -117,7 +121,7 @@ class PixelLoss(nn.Module, metaclass=ABCMeta):
             ValueError: If shapes or types do not fit, an option is unknown or, on a CPU, a label is
                 neither a class nor ``ignore_index`` (a GPU asserts).
         """
-        check_logits_and_labels(pred, target, names=('pred', 'target'))
+        self.check(pred, target)
         ignore_index = check_ignore_index(ignore_index)
         if reduction_override not in REDUCTIONS:
             raise ValueError(f'reduction_override must be one of {REDUCTIONS}, got '

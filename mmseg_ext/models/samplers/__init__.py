@@ -1,3 +1,4 @@
 from .bootstrap_pixel_sampler import BootstrapPixelSampler
+from .iou_bootstrap_sampler import IoUBootstrapSampler
 
-__all__ = ['BootstrapPixelSampler']
+__all__ = ['BootstrapPixelSampler', 'IoUBootstrapSampler']

@@ -9,7 +9,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader
 
 from mmseg_ext.datasets import ScenesDataset  # noqa: F401
-from mmseg_ext.datasets.regions.cell_map import NO_CELL, CellMap, number_cells
+from mmseg_ext.datasets.numbered_map import NO_NUMBER, NumberedMap, skip_no_number
 from mmseg_ext.datasets.transforms import GenerateRegions
 from mmseg_ext.ops import hierarchical_regions
 
@@ -60,8 +60,8 @@ def test_without_overlap_every_superpixel_is_a_region_and_nothing_else(image):
 
 def test_no_cell_is_numbered_255():
     cells = np.arange(600, dtype=np.int32)
-    numbers = number_cells(cells)
-    assert numbers.dtype == np.int32 and NO_CELL == 255
+    numbers = skip_no_number(cells)
+    assert numbers.dtype == np.int32 and NO_NUMBER == 255
     assert set(range(601)) - set(numbers.tolist()) == {255}
     assert (np.diff(numbers) > 0).all()
 
@@ -102,9 +102,9 @@ def test_a_wrong_argument_is_refused_when_the_transform_is_built(wrong, message)
 def test_the_map_keeps_its_type_through_copies_only():
     """This is how PackRegionInputs knows that Resize has forgotten it."""
     import mmcv
-    cells = np.arange(300, dtype=np.int32).reshape(15, 20).view(CellMap)
+    cells = np.arange(300, dtype=np.int32).reshape(15, 20).view(NumberedMap)
     for same in (cells[2:9, 3:], mmcv.imflip(cells, 'vertical').copy(), copy.copy(cells)):
-        assert type(same) is CellMap and same.dtype == np.int32
+        assert type(same) is NumberedMap and same.dtype == np.int32
     for new in (mmcv.imresize(cells, (40, 30), interpolation='nearest'),
                 mmcv.imrotate(cells, 20, interpolation='nearest')):
         assert type(new) is np.ndarray and new.dtype == np.int32

@@ -8,7 +8,7 @@ from mmcv.transforms import Compose, Resize
 from mmseg.registry import TRANSFORMS
 from scipy import ndimage
 
-from mmseg_ext.datasets.regions.cell_map import CellMap, number_cells
+from mmseg_ext.datasets.numbered_map import NumberedMap, skip_no_number
 from mmseg_ext.datasets.transforms import GenerateRegions, PackRegionInputs
 from mmseg_ext.ops import RegionSet
 
@@ -55,8 +55,8 @@ def make_results(seed=0, size=SIZE, cell=5, num_regions=40):
     return dict(
         img=rng.integers(0, 255, (*size, 3)).astype(np.uint8),
         img_shape=size, ori_shape=size, img_path='a.png', gt_seg_map=labels,
-        region_cells=number_cells(cells).view(CellMap),
-        region_index=(indptr, number_cells(np.concatenate(members))),
+        region_cells=skip_no_number(cells).view(NumberedMap),
+        region_index=(indptr, skip_no_number(np.concatenate(members))),
         region_scale_factor=None,
         seg_fields=['gt_seg_map', 'region_cells'])
 

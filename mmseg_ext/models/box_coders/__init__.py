@@ -1,0 +1,3 @@
+from .pixel_box_coder import PixelBoxCoder
+
+__all__ = ['PixelBoxCoder']
