@@ -47,7 +47,7 @@ def _kernel(x1, y1, x2, y2, area, threshold, keep, cluster, num_kept, first, cou
         joins = _overlap(a_x1, a_y1, a_x2, a_y2, a_area, tl.load(x1 + i), tl.load(y1 + i),
                          tl.load(x2 + i), tl.load(y2 + i), tl.load(area + i), iou_thr, IS_FLOAT)
         joined = tl.where((joined < 0) & joins, k, joined)
-    i = tl.min(tl.where(inside & (joined < 0), at, count), 0)
+    i = tl.min(tl.where(joined < 0, at, count), 0)  # count or more: there is none
     while i < count:
         # What this launch keeps is not read from memory, where other threads may not see it yet.
         tl.store(keep + kept, i)
@@ -55,7 +55,7 @@ def _kernel(x1, y1, x2, y2, area, threshold, keep, cluster, num_kept, first, cou
                          tl.load(x2 + i), tl.load(y2 + i), tl.load(area + i), iou_thr, IS_FLOAT)
         joined = tl.where((joined < 0) & (joins | (at == i)), kept, joined)
         kept += 1
-        i = tl.min(tl.where(inside & (joined < 0), at, count), 0)
+        i = tl.min(tl.where(joined < 0, at, count), 0)
     tl.store(cluster + at, joined, mask=inside)
     tl.store(num_kept, kept)
 
