@@ -6,8 +6,8 @@ from torch import Tensor
 def box_areas(boxes: Tensor, scores: Tensor) -> Tensor:
     """Areas of boxes (P, 4), (P,); 0 if no box can join it, for want of an area or of a score.
 
-    A box whose sides are both negative, or whose area is infinite, needs no such mark: it overlaps
-    with none, or not enough.
+    A box with two negative sides overlaps no other, and one with an infinite area has no IoU above
+    0: neither needs a mark.
     """
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
     return areas.where((areas > 0) & ~scores.isnan(), areas.new_zeros(()))

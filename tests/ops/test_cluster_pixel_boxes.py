@@ -130,7 +130,7 @@ def test_of_equal_scores_the_lower_index_comes_first(implementation):
 @pytest.mark.parametrize('broken', [[NAN, 0, 4, 4], [0, 0, 4, INF], [-INF, 0, INF, 4],
                                     [4, 0, 0, 4], [4, 4, 0, 0], [0, 0, 4, 0], [0, 0, 3e38, 3e38]])
 @each_implementation
-def test_a_box_that_is_none_stays_alone(implementation, broken):
+def test_a_box_without_a_finite_area_stays_alone(implementation, broken):
     boxes = torch.tensor([[0., 0, 4, 4], broken, broken, [0, 0, 4, 4]])
     assert run(boxes, torch.tensor([0.4, 0.3, 0.5, 0.2]), 0., implementation=implementation) == (
         [2, 0, 1], [1, 2, 0, 1])

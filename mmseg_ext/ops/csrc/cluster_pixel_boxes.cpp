@@ -36,8 +36,8 @@ struct Box {
 // The boxes to be clustered, by their rank in score order.
 template <typename T>
 struct Boxes {
-  // Its area is 0 if no box can join it, for want of an area or of a score. One whose sides are both
-  // negative, or whose area is infinite, needs no such mark: it overlaps with none, or not enough.
+  // Its area is 0 if no box can join it, for want of an area or of a score. A box with two negative
+  // sides overlaps no other, one with an infinite area has no IoU above 0: neither needs a mark.
   MMSEG_EXT_INLINE Box<T> operator[](int64_t rank) const {
     const T* corner = corners + 4 * int64_t{order[rank]};
     const T area = (corner[2] - corner[0]) * (corner[3] - corner[1]);
