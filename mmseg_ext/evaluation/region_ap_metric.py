@@ -48,7 +48,7 @@ class RegionAPMetric(BaseMetric):
         A class without an instance in the whole data set is left out of the mean and of the table,
         also where it is predicted. Label 0 is the background: where it is the most frequent one,
         or no pixel is valid, there is no instance. Ignored pixels count neither for masks nor for
-        instances. SBD, which the papers use, has none: there all pixels count.
+        instances. SBD, which the papers use, has no ignored pixel.
 
         The papers leave open what happens to equal scores. Here they enter the curve together, so
         the order of the images is of no account; in one image the first is matched first. Of
@@ -119,7 +119,7 @@ class RegionAPMetric(BaseMetric):
             masks (Tensor): (D, H, W) bool.
             labels (Tensor): (D,), classes of the detections.
             scores (Tensor): (D,).
-            instances (Tensor): (H, W), numbers of the instances, 0 where there is none.
+            instances (Tensor): (H, W), numbers of the instances, 0 elsewhere.
             label_map (Tensor): (H, W).
             num_classes (int): Classes of the data set, C.
             thresholds (Sequence[float]): IoUs.
@@ -178,7 +178,7 @@ def instance_overlaps(masks: np.ndarray, instances: np.ndarray, label_map: np.nd
 
     Args:
         masks (np.ndarray): (D, H, W) bool.
-        instances (np.ndarray): (H, W) int64, numbers of the instances, 0 where there is none.
+        instances (np.ndarray): (H, W) int64, numbers of the instances, 0 elsewhere.
         label_map (np.ndarray): (H, W) int64, classes where there is an instance.
         num_classes (int): Classes of the data set.
 

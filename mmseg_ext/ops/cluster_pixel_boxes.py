@@ -40,10 +40,12 @@ def cluster_pixel_boxes(boxes: Tensor,
 
     Note:
         A box without an area (x2 <= x1 or y2 <= y1), with a coordinate or area that is NaN or
-        infinite, or with a score of NaN is kept, and none joins it. A score of NaN comes last,
-        among those of -inf. All implementations compute areas and IoU in float32 (float64 where
-        boxes or scores are) and decide alike to the last bit. Results are indices, without a
-        gradient. Time is P times Q at most, memory P plus Q.
+        infinite, or with a score of NaN is kept, and no other box joins it. A score of NaN comes
+        last, among those of -inf.
+
+        All implementations compute areas and IoU in float32 (float64 where boxes or scores are)
+        and decide alike to the last bit. Results are indices, without a gradient. Time is P times
+        Q at most, memory P plus Q.
 
     Example:
         >>> boxes = torch.tensor([[0., 0, 4, 4], [9, 9, 12, 12], [0, 0, 4, 3], [9, 8, 12, 12]])

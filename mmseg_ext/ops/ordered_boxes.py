@@ -4,14 +4,13 @@ from torch import Tensor
 
 
 def box_areas(boxes: Tensor, scores: Tensor) -> Tensor:
-    """Areas of boxes (P, 4), (P,); 0 for a box that none can join.
+    """Areas of boxes (P, 4), (P,); 0 if no box can join it, for want of an area or of a score.
 
-    It has no area, is not finite or has a score of NaN.
+    A box with two negative sides overlaps no other, and one with an infinite area has no IoU above
+    0: neither needs a mark.
     """
-    width, height = (boxes[:, 2:] - boxes[:, :2]).unbind(dim=1)
-    areas = width * height
-    counts = (width > 0) & (height > 0) & areas.isfinite() & ~scores.isnan()
-    return areas.where(counts, areas.new_zeros(()))
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+    return areas.where((areas > 0) & ~scores.isnan(), areas.new_zeros(()))
 
 
 def score_order(scores: Tensor) -> Tensor:

@@ -159,11 +159,11 @@ def test_an_iou_that_equals_the_threshold_is_a_hit_in_mncs_protocol_alone():
 
 
 def test_the_volume_is_the_mean_over_nine_thresholds():
-    """An IoU of 0.45 is above 0.1 to 0.4."""
-    image = sample([(line(0, 8), 1, 1.)], [[1] * 20], [[1] * 20])
-    for protocol in PROTOCOLS:
+    """An IoU of 0.3 is above two of them, and at least three: 0.3 is no sum of 0.1 and 0.2."""
+    image = sample([(line(0, 5), 1, 1.)], [[1] * 20], [[1] * 20])
+    for protocol, count in zip(PROTOCOLS, (2, 3)):
         assert evaluate([image], protocol=protocol) == dict(
-            mAPr_50=0., mAPr_70=0., mAPr_vol=round(400 / 9, 2))
+            mAPr_50=0., mAPr_70=0., mAPr_vol=round(100 * count / 9, 2))
 
 
 # hits in the order of falling scores, scores, instances; SDS and MNC, in hundredths of 1
@@ -238,7 +238,7 @@ def test_ignored_pixels_are_in_no_mask_and_no_instance():
 
 def test_numbers_of_instances_may_have_gaps_and_be_large():
     detections = ((line(0, 9), 1, 0.9), (line(10, 19), 1, 0.8))
-    for numbers in ((1, 2), (7, 2), (300, 4), (2**31 - 1, 5)):
+    for numbers in ((1, 2), (7, 2), (300, 4), (2**31 - 1, 5), (5, 2**31 - 1)):
         instances = [[numbers[0]] * 10 + [numbers[1]] * 10]
         assert evaluate([sample(detections, instances, [[1] * 20])])['mAPr_50'] == 100.
 

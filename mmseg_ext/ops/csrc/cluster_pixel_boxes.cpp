@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 #include <tuple>
 #include <utility>
@@ -35,13 +36,12 @@ struct Box {
 // The boxes to be clustered, by their rank in score order.
 template <typename T>
 struct Boxes {
-  // Its area is 0 if none can join it: it has no area, is not finite or has a score of NaN.
+  // Its area is 0 if no box can join it, for want of an area or of a score. A box with two negative
+  // sides overlaps no other, one with an infinite area has no IoU above 0: neither needs a mark.
   MMSEG_EXT_INLINE Box<T> operator[](int64_t rank) const {
     const T* corner = corners + 4 * int64_t{order[rank]};
-    const T score = scores[order[rank]];
-    const T width = corner[2] - corner[0], height = corner[3] - corner[1], area = width * height;
-    const bool can_be_joined = width > 0 && height > 0 &&
-                               area <= std::numeric_limits<T>::max() && score == score;
+    const T area = (corner[2] - corner[0]) * (corner[3] - corner[1]);
+    const bool can_be_joined = area > 0 && !std::isnan(scores[order[rank]]);
     return {corner[0], corner[1], corner[2], corner[3], can_be_joined ? area : T(0)};
   }
   const T *corners, *scores;
@@ -156,7 +156,7 @@ std::vector<int32_t> descending_order(const T* scores, int64_t count) {
   std::vector<std::array<int64_t, 1 << kBits>> starts(kPasses);  // of the entries with a digit
   std::vector<Entry> entries(count), sorted(count);
   for (int64_t i = 0; i < count; ++i) {
-    const T score = scores[i] == scores[i] ? scores[i] : -std::numeric_limits<T>::infinity();
+    const T score = std::isnan(scores[i]) ? -std::numeric_limits<T>::infinity() : scores[i];
     const Key<T> key = ~order_key(score);
     entries[i] = {key, static_cast<int32_t>(i)};
     for (int pass = 0; pass < kPasses; ++pass) ++starts[pass][digit(key, pass)];

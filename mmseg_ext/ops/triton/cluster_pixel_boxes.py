@@ -1,9 +1,8 @@
 """mmseg_ext::cluster_pixel_boxes in Triton: a program a block of boxes, one program after another.
 
 Whether a box is kept depends on all before it. So a launch takes one block, in score order: it
-compares its boxes with those that earlier launches kept, then keeps the first box that has joined
-none, compares all with it, and so on. Steps are as many as boxes are kept, not as there are boxes.
-Memory is boxes plus kept.
+compares its boxes with those that earlier launches kept. Then it keeps the first box that has not
+joined another, compares all with it, and so on: a step for each kept box, not for each box.
 """
 from typing import Tuple
 
@@ -47,15 +46,15 @@ def _kernel(x1, y1, x2, y2, area, threshold, keep, cluster, num_kept, first, cou
         joins = _overlap(a_x1, a_y1, a_x2, a_y2, a_area, tl.load(x1 + i), tl.load(y1 + i),
                          tl.load(x2 + i), tl.load(y2 + i), tl.load(area + i), iou_thr, IS_FLOAT)
         joined = tl.where((joined < 0) & joins, k, joined)
-    i = tl.min(tl.where(inside & (joined < 0), at, count), 0)
-    while i < count:
+    i = tl.min(tl.where(joined < 0, at, count), 0)
+    while i < count:  # else no box is left
         # What this launch keeps is not read from memory, where other threads may not see it yet.
         tl.store(keep + kept, i)
         joins = _overlap(a_x1, a_y1, a_x2, a_y2, a_area, tl.load(x1 + i), tl.load(y1 + i),
                          tl.load(x2 + i), tl.load(y2 + i), tl.load(area + i), iou_thr, IS_FLOAT)
         joined = tl.where((joined < 0) & (joins | (at == i)), kept, joined)
         kept += 1
-        i = tl.min(tl.where(inside & (joined < 0), at, count), 0)
+        i = tl.min(tl.where(joined < 0, at, count), 0)
     tl.store(cluster + at, joined, mask=inside)
     tl.store(num_kept, kept)
 
