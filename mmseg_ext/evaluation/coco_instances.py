@@ -12,7 +12,7 @@ def coco_masks():
     try:
         from pycocotools import mask
     except ImportError:
-        raise ImportError("coco_file needs the package pycocotools: pip install pycocotools, or "
+        raise ImportError('coco_file needs the package pycocotools: pip install pycocotools, or '
                           'leave coco_file out.') from None
     return mask
 

@@ -77,5 +77,5 @@ def test_the_metric_writes_the_file_and_judges_as_without(coco, masks, tmp_path)
 
 def test_a_missing_package_is_named_when_the_metric_is_built(monkeypatch):
     monkeypatch.setitem(sys.modules, 'pycocotools', None)
-    with pytest.raises(ImportError, match="needs the package pycocotools: pip install"):
+    with pytest.raises(ImportError, match='needs the package pycocotools: pip install'):
         RegionAPMetric(coco_file='x.json')
