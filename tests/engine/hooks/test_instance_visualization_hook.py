@@ -25,7 +25,7 @@ MODEL = dict(
 @pytest.fixture
 def run_hook(tmp_path, request):
     """Test a model on batches of one scene; returns the pictures and the last result."""
-    name = f'visualizer_{request.node.name}'
+    name = f'visualizer_instances_{request.node.name}'
     SegLocalVisualizer.get_instance(
         name, vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
 
