@@ -69,10 +69,12 @@ def test_the_metric_writes_the_file_and_judges_as_without(coco, masks, tmp_path)
     for extra in ({}, dict(coco_file=str(path))):
         metric = RegionAPMetric(**extra)
         metric.dataset_meta = dict(classes=list('abcdefgh'))
-        metric.process({}, [sample, dict(sample, img_path='x/6.png')])
-        values.append(metric.evaluate(2))
-    assert values[0] == values[1] and values[0]['mAPr_50'] == 100
-    assert [entry['image_id'] for entry in json.loads(path.read_text())] == [5, 5, 6, 6]
+        nothing = dict(sample, img_path='x/6.png', pred_instances=dict(
+            masks=masks[:0], labels=labels[:0, 0], scores=torch.ones(0)))
+        metric.process({}, [sample, nothing, dict(sample, img_path='x/7.png')])
+        values.append(metric.evaluate(3))
+    assert values[0] == values[1] and 50 < values[0]['mAPr_50'] < 70  # two of three
+    assert [entry['image_id'] for entry in json.loads(path.read_text())] == [5, 5, 7, 7]
 
 
 def test_a_missing_package_is_named_when_the_metric_is_built(monkeypatch):

@@ -108,6 +108,12 @@ def test_boxes_of_a_hand_made_input():
     assert boxes_of_original(boxes, meta)[:, 1, 1].tolist() == [2, 0, 4, 1]
 
 
+def test_an_enlarged_pixel_has_the_box_of_one_pixel_and_no_mean_of_two():
+    boxes = torch.tensor([[0., 0, 1, 2], [5, 5, 9, 9]]).T[:, None]
+    found = boxes_of_original(boxes, dict(ori_shape=(2, 4)))
+    assert found[:, 1].T.tolist() == [[0, 0, 2, 4]] * 2 + [[10, 10, 18, 18]] * 2
+
+
 def test_training_is_that_of_the_localization_network():
     segmentor, batch = model(), scenes()
     losses = segmentor(**segmentor.data_preprocessor(batch, True), mode='loss')
@@ -140,6 +146,7 @@ def test_the_semantic_network_predicts_as_it_does_alone(tmp_path):
     for sample, labels in zip(results, expected):
         assert sample.pred_sem_seg.data.equal(labels)
         found = sample.pred_instances
+        assert 'img_padding_size' not in sample  # of one of the networks
         assert found.masks.shape[1:] == (48, 64) and set(found.labels.tolist()) <= set(THINGS)
     assert sum(len(sample.pred_instances) for sample in results) > 0
 
