@@ -235,9 +235,10 @@ class PixelBoxInstanceSegmentor(BaseSegmentor):
 
     @staticmethod
     def _prepare(network: nn.Module, inputs: Images, data_samples: SampleList) -> dict:
-        """Normalize and pad as a network's own preprocessor does, with samples of its own."""
-        samples = [SegDataSample(metainfo=dict(sample.metainfo)) for sample in data_samples]
-        return network.data_preprocessor(dict(inputs=list(inputs), data_samples=samples), False)
+        """Normalize and pad as a network's own preprocessor does."""
+        # it copies the samples, so they do not keep the padding of one of the networks
+        return network.data_preprocessor(
+            dict(inputs=list(inputs), data_samples=data_samples), False)
 
     def _forward(self, inputs: Images, data_samples: OptSampleList = None) -> Tensor:
         """Compute the maps of the localization network, (N, 4 F, h, w)."""
