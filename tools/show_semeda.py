@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from mmseg_ext.engine import launch
 from mmseg_ext.engine.hooks import CheckpointCompatibilityHook
-from mmseg_ext.engine.hooks.semantic_edge_net_hook import KEY, losses_of
+from mmseg_ext.engine.hooks.semantic_edge_net_hook import KEY, semeda_losses_of
 from mmseg_ext.models import SemanticEdgeNet
 from mmseg_ext.models.backbones.semantic_edge_net import FLAG
 from mmseg_ext.visualization import draw_embedding_sheet, draw_entropy_sheet
@@ -140,7 +140,7 @@ def find_edge_net(model: Model, path: Optional[str]) -> Optional[SemanticEdgeNet
     Returns:
         SemanticEdgeNet or None: The network; None, with a message, if it is not found.
     """
-    losses = [loss for loss, _ in losses_of(model.network)]
+    losses = [loss for loss, _ in semeda_losses_of(model.network)]
     if path is None:
         if not losses:
             print('There will be no embeddings: the model has no SEMEDALoss; give an edge network '

@@ -135,7 +135,7 @@ def test_regions_on_sift_flow_are_region_and_box_with_separate_weights(read, nar
     cfg = read('regions/region-balanced_vgg16_1xb10-30e_siftflow-600')
     head = MODELS.build(narrow(cfg).model).decode_head
     assert (head.features, head.softmax_first, head.region_loss) == ('separate', False, False)
-    assert head.losses[0].per_image
+    assert head.loss_decode.per_image
 
 
 @pytest.mark.parametrize('row, change', [

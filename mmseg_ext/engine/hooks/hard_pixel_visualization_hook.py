@@ -1,4 +1,4 @@
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn as nn
@@ -13,6 +13,7 @@ from mmseg_ext.engine.hard_pixel_statistics import (
     true_class_probability,
 )
 from mmseg_ext.models.losses import BootstrappedCrossEntropyLoss
+from mmseg_ext.models.losses.head_losses import losses_of
 from mmseg_ext.models.samplers import BootstrapPixelSampler
 from mmseg_ext.ops import select_hard_pixels
 from mmseg_ext.ops.bootstrapped_cross_entropy import check_options
@@ -119,11 +120,11 @@ class HardPixelVisualizationHook(PictureHook):
 
         if self.selection.thresh is not None or self.selection.min_kept is not None:
             return
-        for part in (*self._losses(), getattr(self._head, 'sampler', None)):
+        for part in (*losses_of(self._head), getattr(self._head, 'sampler', None)):
             if isinstance(part, (BootstrappedCrossEntropyLoss, BootstrapPixelSampler)):
                 self.selection = Selection(*(part.selection[name] for name in Selection._fields))
                 return
-        losses = ', '.join(type(loss).__name__ for loss in self._losses())
+        losses = ', '.join(type(loss).__name__ for loss in losses_of(self._head))
         raise ValueError(
             'HardPixelVisualizationHook needs a decode head with a BootstrappedCrossEntropyLoss or '
             f'a BootstrapPixelSampler, got {type(self._head).__name__} with {losses}: to see which '
@@ -146,7 +147,7 @@ class HardPixelVisualizationHook(PictureHook):
                           data_batch: Optional[dict] = None) -> None:
         """Listen to the loss, in the iterations that are logged."""
         if self._is_first_iter or self.every_n_train_iters(runner, self.log_interval):
-            losses = self._losses()
+            losses = losses_of(self._head)
             own = [loss for loss in losses if isinstance(loss, BootstrappedCrossEntropyLoss)]
             self._statistics = None
             self._handle = (own or losses)[0].register_forward_pre_hook(
@@ -271,10 +272,6 @@ class HardPixelVisualizationHook(PictureHook):
             f'Hard pixels, {when}: kept {scalars["kept_fraction"]:.2%} of '
             f'{int(self._statistics.labelled.sum())} labelled pixels{below}\n'
             f'{self._statistics.table(classes)}')
-
-    def _losses(self) -> List[nn.Module]:
-        losses = self._head.loss_decode
-        return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
 
     def _ignore_index(self) -> int:
         # Without one (mmseg: None) no label is 255 either.

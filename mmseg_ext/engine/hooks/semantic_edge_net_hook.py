@@ -271,12 +271,12 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 
 
 def _named_losses(model: nn.Module) -> Dict[str, Tuple[SEMEDALoss, nn.Module]]:
-    """The losses of :func:`losses_of` by their names in the model."""
+    """The losses of :func:`semeda_losses_of` by their names in the model."""
     names = {module: name for name, module in model.named_modules()}
-    return {names[loss]: (loss, head) for loss, head in losses_of(model)}
+    return {names[loss]: (loss, head) for loss, head in semeda_losses_of(model)}
 
 
-def losses_of(model: nn.Module) -> List[Tuple[SEMEDALoss, nn.Module]]:
+def semeda_losses_of(model: nn.Module) -> List[Tuple[SEMEDALoss, nn.Module]]:
     """Find the losses of a model's heads, each with its head, and give them their networks.
 
     A ValueError says that a loss was made for another number of classes than its head.

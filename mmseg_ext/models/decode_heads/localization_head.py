@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmseg_ext.models.box_coders.pixel_boxes import PixelBoxes, instance_boxes, paired_iou
 from mmseg_ext.models.losses import LocalizationLoss
+from mmseg_ext.models.losses.head_losses import losses_of
 from mmseg_ext.models.samplers import IoUBootstrapSampler
 from mmseg_ext.ops.checks import check_labels
 
@@ -75,7 +76,7 @@ class LocalizationHead(FCRNHead):
             raise ValueError(
                 f'LocalizationHead background must be among the labels 0 to {num_classes - 1}, and '
                 f'leave one that has instances, got {background!r}.')
-        for part, kind in (*((loss, LocalizationLoss) for loss in self.losses),
+        for part, kind in (*((loss, LocalizationLoss) for loss in losses_of(self)),
                            (self.sampler, (IoUBootstrapSampler, type(None)))):
             if not isinstance(part, kind):
                 raise ValueError(
@@ -91,12 +92,6 @@ class LocalizationHead(FCRNHead):
         conv = self.conv_seg
         self.conv_seg = nn.Conv2d(self.channels, self.out_channels, conv.kernel_size,
                                   dilation=conv.dilation, padding=conv.padding)
-
-    @property
-    def losses(self) -> Sequence[nn.Module]:
-        """The losses, one or several."""
-        several = isinstance(self.loss_decode, nn.ModuleList)
-        return self.loss_decode if several else [self.loss_decode]
 
     def loss_by_feat(self, seg_logits: Tensor,
                      batch_data_samples: SampleList) -> Dict[str, Tensor]:
@@ -122,7 +117,7 @@ class LocalizationHead(FCRNHead):
         own = transforms.unflatten(1, (-1, 4)).gather(1, index).squeeze(1)
         weight = None if self.sampler is None else self.sampler.sample(own, target)
         losses = {}
-        for loss in self.losses:
+        for loss in losses_of(self):
             value = loss(own, target, weight=weight, ignore_index=self.ignore_index)
             losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
         with torch.no_grad():

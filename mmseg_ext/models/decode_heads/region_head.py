@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import ConfigType, SampleList
 from torch import Tensor
 
+from mmseg_ext.models.losses.head_losses import losses_of
 from mmseg_ext.ops import RegionSet, label_counts, region_to_pixel
 from mmseg_ext.ops.region_geometry import MASK_RULES, to_device
 
@@ -120,7 +121,7 @@ class RegionHead(BaseDecodeHead):
             raise ValueError('RegionHead: decay averages scores before the softmax, got '
                              f'decay={decay} with softmax_first=True.')
         self.loss_per_cell = self.sampler is None and all(
-            hasattr(loss, 'forward_cells') for loss in self.losses)
+            hasattr(loss, 'forward_cells') for loss in losses_of(self))
         if region_loss and not self.loss_per_cell:
             raise ValueError('RegionHead region_loss=True needs losses that are evaluated per '
                              'region (ClassWeightedCrossEntropyLoss) and no sampler.')
@@ -143,12 +144,6 @@ class RegionHead(BaseDecodeHead):
             self.classifier.add_module(str(number + 2), nn.Dropout(dropout_ratio))
         self.classifier.add_module('6', nn.Linear(channels, num_classes))
         self.conv_seg = self.dropout = None
-
-    @property
-    def losses(self) -> Sequence[nn.Module]:
-        """The losses, one or several."""
-        several = isinstance(self.loss_decode, nn.ModuleList)
-        return self.loss_decode if several else [self.loss_decode]
 
     def forward(self, inputs: Sequence[Tensor], regions: Optional[Sequence[RegionSet]] = None,
                 size: Optional[Tuple[int, int]] = None) -> List[Tensor]:
@@ -217,7 +212,7 @@ class RegionHead(BaseDecodeHead):
         if self.region_loss or not self.softmax_first:
             log_p = [each.log_softmax(dim=1) for each in log_p]
         losses = {}
-        for loss in self.losses:
+        for loss in losses_of(self):
             value = loss.forward_cells(log_p, counts)
             losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
         losses['acc_seg'] = _accuracy(log_p, counts)

@@ -15,6 +15,7 @@ from mmseg_ext.models.losses.class_weighted_cross_entropy_loss import (
     ClassWeightedCrossEntropyLoss,
 )
 from mmseg_ext.models.losses.divisor import divisor
+from mmseg_ext.models.losses.head_losses import losses_of
 from mmseg_ext.models.samplers.bootstrap_pixel_sampler import BootstrapPixelSampler
 from mmseg_ext.ops.bootstrapped_cross_entropy import normalizers
 from mmseg_ext.ops.upsampled_cross_entropy import PixelSums, upsampled_cross_entropy_sums
@@ -70,12 +71,6 @@ def _why_not(sampler: Any, loss: nn.Module) -> Optional[str]:
         if sampler.thresh is None:
             return 'OHEMPixelSampler without thresh needs the loss of each pixel'
     return None
-
-
-def losses_of(head: nn.Module) -> List[nn.Module]:
-    """List the losses of a head."""
-    losses = head.loss_decode
-    return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
 
 
 def is_listened_to(head: nn.Module) -> bool:

@@ -10,7 +10,9 @@ from mmseg.models.utils import resize
 from mmseg.utils import ConfigType, SampleList
 from torch import Tensor
 
-from .small_logits import is_listened_to, losses_and_accuracy, losses_of, why_large_logits
+from mmseg_ext.models.losses.head_losses import losses_of
+
+from .small_logits import is_listened_to, losses_and_accuracy, why_large_logits
 
 
 class StagewiseDecodeHead(BaseDecodeHead, metaclass=ABCMeta):

@@ -1,5 +1,5 @@
 import inspect
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 import torch.nn as nn
@@ -9,6 +9,7 @@ from mmseg.structures.sampler import BasePixelSampler
 from torch import Tensor
 
 from mmseg_ext.models.losses.divisor import divides_by, divisor, op_normalization
+from mmseg_ext.models.losses.head_losses import losses_of
 from mmseg_ext.ops import hard_pixel_mask, select_hard_pixels
 from mmseg_ext.ops.bootstrapped_cross_entropy import HardPixels, check_options, normalizers
 
@@ -83,7 +84,7 @@ class BootstrapPixelSampler(BasePixelSampler):
         self.selection = dict(
             thresh=thresh, min_kept=min_kept, per_image=per_image, normalization=normalization)
         self.difficulty = difficulty
-        for loss in self._losses():
+        for loss in losses_of(self.context):
             _fit_weights_to(loss)
 
     def sample(self, seg_logit: Tensor, seg_label: Tensor) -> Tensor:
@@ -109,15 +110,10 @@ class BootstrapPixelSampler(BasePixelSampler):
             scale = hard.scale * label.numel()
             return hard.kept * scale.float()[:, None, None]
 
-    def _losses(self) -> List[nn.Module]:
-        losses = getattr(self.context, 'loss_decode', [])
-        return [losses] if isinstance(losses, nn.Module) and not isinstance(
-            losses, nn.ModuleList) else list(losses)
-
     def _hard_by_loss(self, logits: Tensor, label: Tensor) -> HardPixels:
         total = torch.zeros_like(label, dtype=torch.float32)
         found = False
-        for loss in self._losses():
+        for loss in losses_of(self.context):
             losses = loss(logits, label, ignore_index=self.context.ignore_index,
                           reduction_override='none')
             if losses.ndim == 4:  # a value for each class, as in binary cross entropy
@@ -125,7 +121,7 @@ class BootstrapPixelSampler(BasePixelSampler):
             if losses.shape == label.shape:
                 total, found = total + losses, True
         if not found:
-            names = [type(loss).__name__ for loss in self._losses()]
+            names = [type(loss).__name__ for loss in losses_of(self.context)]
             raise ValueError("difficulty='loss' needs a loss with a value for each pixel and the "
                              f"head has {names}: use difficulty='probability'.")
         valid = label != self.context.ignore_index

@@ -207,7 +207,7 @@ def test_the_sampler_keeps_pixels_of_low_iou_and_losses_add_up(stride):
     own = output.unflatten(1, (3, 4)).gather(
         1, rows[:, None, None].expand(-1, 1, 4, -1, -1)).squeeze(1)
     kept = head.sampler.sample(own, target) > 0
-    each = head.losses[0](own, target, reduction_override='none')
+    each = head.loss_decode[0](own, target, reduction_override='none')
     assert 2 < kept.sum() < target.valid.sum()
     torch.testing.assert_close(losses['loss_other'], each[kept].mean())
 
