@@ -1,10 +1,10 @@
 """Bilinear enlargement as two sparse matrices, one for the rows and one for the columns."""
-from typing import NamedTuple, Sequence, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
-from .library import accumulation_dtype
+from .library import accumulation_dtype, widest_float
 
 
 class Axis(NamedTuple):
@@ -59,19 +59,21 @@ class Axis(NamedTuple):
         return self.first.to(device), self.weight.to(dtype).to(device)
 
 
-def bilinear_axis(small: int, large: int, align_corners: bool) -> Axis:
+def bilinear_axis(small: int, large: int, align_corners: bool,
+                  device: Optional[torch.device] = None) -> Axis:
     """Make one direction of ``F.interpolate(mode='bilinear')`` to a given size.
 
-    The weights are computed in float64, where PyTorch has the type of the map. The small size is at
-    least 1.
+    The weights are computed in float64 (float32 on MPS), where PyTorch has the type of the map. The
+    small size is at least 1. Made on a GPU (``device``), nothing has to be copied there.
     """
-    at = torch.arange(large, dtype=torch.float64)
+    device = torch.device('cpu') if device is None else device
+    at = torch.arange(large, dtype=widest_float(device), device=device)
     if align_corners:
         at = at * ((small - 1) / max(large - 1, 1))
     else:
         at = ((at + 0.5) * (small / max(large, 1)) - 0.5).clamp_min(0)
     if small == 1:
-        return Axis(torch.zeros(large, dtype=torch.int32), torch.ones_like(at)[None])
+        return Axis(torch.zeros_like(at, dtype=torch.int32), torch.ones_like(at)[None])
     first = at.long().clamp_max(small - 2)
     high = (at - first).clamp_max(1)  # beyond the last position there is nothing else than it
     return Axis(first.int(), torch.stack([1 - high, high]))
@@ -81,7 +83,7 @@ def enlargement(logits: Tensor, size: Sequence[int],
                 align_corners: bool) -> Tuple[Tuple[Tensor, Tensor], Tuple[Tensor, Tensor]]:
     """Make the tensors of both axes for ``F.interpolate(logits, size)``: rows, then columns."""
     return tuple(
-        bilinear_axis(max(small, 1), large, align_corners).tensors(
+        bilinear_axis(max(small, 1), large, align_corners, logits.device).tensors(
             accumulation_dtype(logits), logits.device)
         for small, large in zip(logits.shape[2:], size))
 
