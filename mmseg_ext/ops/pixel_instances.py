@@ -115,7 +115,7 @@ def pixel_instances(classes: Tensor,
 
     Args:
         classes (Tensor): Classes of each pixel, those with the highest scores first, (n, H, W)
-            integers. Below 0 there is none. All n of a pixel differ.
+            integers. A negative number stands for no class. The n classes of a pixel differ.
         scores (Tensor): Their probabilities, (n, H, W), see :func:`top_classes`.
         boxes (Callable): Gives the boxes that all pixels predict for a class, x1, y1, x2, y2 in
             pixels of the image, (4, H, W). It is asked for the classes that need them, once each.

@@ -112,7 +112,7 @@ struct Part {
   A* gradient = nullptr;
 };
 
-// Brings the sum of a row's gradients from the width of the tile to that of the small map.
+// Adds the summed gradients of a row, as wide as the tile, to the row of the small map.
 template <typename A>
 MMSEG_EXT_INLINE void narrow_row(const Problem<A>& p, const Tile& tile, int64_t y,
                                  const Part<A>& part, Workspace<A>& w) {

@@ -93,7 +93,7 @@ def test_losses_of_every_iteration_and_miou_of_a_checkpoint_are_equal(data, tmp_
     results = [runner_of(kind, data, tmp_path / 'test', load_from=checkpoint).test()
                for kind in losses]
     assert results[0]['mIoU'] == pytest.approx(results[1]['mIoU'], abs=0.02)
-    weights = torch.load(checkpoint, weights_only=False)['state_dict']
+    weights = torch.load(checkpoint, weights_only=True)['state_dict']
     assert set(weights) == set(
         torch.load(str(tmp_path / 'EncoderDecoder' / 'iter_20.pth'),
-                   weights_only=False)['state_dict'])
+                   weights_only=True)['state_dict'])
