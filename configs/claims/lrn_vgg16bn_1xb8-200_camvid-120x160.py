@@ -1,0 +1,17 @@
+# Ours: label refinement on the whole VGG-16, which starts from ImageNet
+# Paper: not given
+# Here: not run
+_base_ = [
+    '../_base_/models/lrn_vgg16bn.py', '../_base_/datasets/camvid_120x160.py',
+    '../_base_/class_weights/camvid.json', '../_base_/schedules/schedule_adamw_400.py',
+    '../_base_/runtime/default_runtime.py'
+]
+model = dict(
+    decode_head=dict(
+        num_classes=11,
+        loss_decode=dict(class_weight={{_base_.camvid_class_weights.median_frequency}})))
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, end=200, by_epoch=False)]
+train_cfg = dict(max_iters=200, val_interval=200)
+default_hooks = dict(checkpoint=dict(interval=200))
+val_evaluator = dict(type='StagewiseIoUMetric')
+test_evaluator = val_evaluator
