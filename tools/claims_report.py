@@ -1,7 +1,9 @@
 """Write the tables and the figure of configs/claims from the rows of runs that lie beside the page.
 
     python tools/claims_report.py           # writes them
-    python tools/claims_report.py --check   # fails where page or figure are others
+    python tools/claims_report.py --check   # fails where page, figure or a config are others
+
+The line "# Here:" of each config in the folder is written from its rows, too.
 
 The rows are results/FAMILY.json, as tools/compare_runs.py RUN... --store FILE.json writes them.
 claims.json holds {"families": {FAMILY: {...}}, "claims": [{...}, ...]}. A family has
@@ -33,6 +35,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -288,6 +291,23 @@ def report(folder: Path) -> Tuple[str, List[Shown]]:
     return '\n\n'.join(parts) + '\n', drawn
 
 
+def here_of(rows: List[dict]) -> str:
+    """Say what the runs of a config gave, for its line ``# Here:`` (see tools/config_index.py)."""
+    values = [row['metrics'].get('mIoU') for row in rows]
+    runs = f"{len(rows)} run{'s' * (len(rows) > 1)} of {rows[0]['iterations']} iterations"
+    if None in values:
+        return f'run; {runs}'
+    return f"{Estimate.of(values).text(1)} mIoU on {rows[0]['data'].split()[-1]}; {runs}"
+
+
+def headed_configs(folder: Path) -> Dict[Path, str]:
+    """Give the configs of a folder, as text, with what the rows say in their lines ``# Here:``."""
+    by_name = read_study(folder).by_name
+    return {path: re.sub('^# Here: .*$', f'# Here: {here_of(by_name[path.stem])}',
+                         path.read_text(encoding='utf-8'), count=1, flags=re.MULTILINE)
+            for path in sorted(folder.glob('*.py')) if path.stem in by_name}
+
+
 def digest_of(drawn: List[Shown]) -> str:
     """Name what a figure shows, so that a figure of other numbers is noticed."""
     values = [[one.label, one.metric, *one.line.difference, len(one.line.single),
@@ -366,15 +386,23 @@ def main(argv: Optional[List[str]] = None) -> None:
     text = page.read_text(encoding='utf-8')
     try:
         tables, drawn = report(FOLDER)
+        configs = headed_configs(FOLDER)
     except ValueError as error:
         sys.exit(f'error: {error}')
     new = text.split(MARK)[0] + MARK + '\n' + tables
+    other = [path for path, new_text in configs.items()
+             if path.read_text(encoding='utf-8') != new_text]
     digest = digest_of(drawn) if drawn else None
     if args.check:
         if new != text or _digest_in(figure) != digest:
             sys.exit('configs/claims/README.md or its figure differs from the rows and '
                      'claims.json; python tools/claims_report.py writes them anew.')
+        if other:
+            sys.exit(f"The line '# Here:' of {', '.join(path.name for path in other)} differs from "
+                     'the rows; python tools/claims_report.py writes it anew.')
         return
+    for path in other:
+        path.write_text(configs[path], encoding='utf-8')
     page.write_text(new, encoding='utf-8')
     if drawn:
         draw(drawn).savefig(str(figure), metadata={'Description': digest})

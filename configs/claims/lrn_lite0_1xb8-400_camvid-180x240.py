@@ -1,6 +1,6 @@
 # Ours: label refinement in place of FPN, cross entropy for 400 iterations
 # Paper: not given
-# Here: 50.0 +- 0.7 mIoU on val; three runs of 400 iterations
+# Here: 50.0 +- 0.7 mIoU on val; 3 runs of 400 iterations
 _base_ = [
     '../_base_/models/lrn_efficientnet-lite0.py', '../_base_/datasets/camvid_180x240.py',
     '../_base_/schedules/schedule_adamw_400.py', '../_base_/runtime/channels_last.py'

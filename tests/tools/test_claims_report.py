@@ -98,6 +98,22 @@ CamVidDataset val, validation after 400 iterations. Device A CPU; threads 1; com
     tool.main(['--check'])
 
 
+def test_the_first_lines_of_a_config_say_what_its_runs_gave(folder):
+    config = folder.path / 'semeda_r18_camvid.py'
+    config.write_text('# Ours: edges\n# Here: not run\nmodel = dict()  # Here: not this\n')
+    with pytest.raises(SystemExit, match='semeda_r18_camvid.py differs from the rows'):
+        folder.page()
+        config.write_text(config.read_text().replace('55.0', '99.0'))
+        tool.main(['--check'])
+    folder.page()
+    assert config.read_text() == (
+        '# Ours: edges\n# Here: 55.0 +- 2.0 mIoU on val; 3 runs of 400 iterations\n'
+        'model = dict()  # Here: not this\n')
+    folder.rows(runs('semeda_r18_camvid', 53.) + runs('ce_r18_camvid', 50.))
+    folder.page()
+    assert '# Here: 53.0 mIoU on val; 1 run of 400 iterations\n' in config.read_text()
+
+
 def test_what_stands_above_the_mark_stays(folder):
     page = folder.page()
     (folder.path / 'README.md').write_text(page.replace(TOP, '# Mine\n\n'))
