@@ -106,7 +106,8 @@ MMSEG_EXT_INLINE void widen_row(const A* __restrict from, int64_t by_class, cons
       const A* row = from + c * by_class + k;
       const A* __restrict weight = columns.weights + k * columns.out + left;
       for (int64_t j = 0; j < count; ++j) {
-        const A part = weight[j] == 0 ? A(0) : weight[j] * row[first[j]];
+        const A number = row[first[j]];  // read in any case, so that there is no branch
+        const A part = weight[j] == 0 ? A(0) : weight[j] * number;
         out[j] = k == 0 ? part : out[j] + part;
       }
     }

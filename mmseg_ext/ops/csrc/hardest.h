@@ -36,6 +36,25 @@ MMSEG_EXT_INLINE Key<A> order_key(A difficulty) {
   return bits ^ ((Key<A>(0) - (bits >> kSign)) | (Key<A>(1) << kSign));
 }
 
+// Keeps the pixels over a cut, and those at it if `ties`. There are no branches: which pixels are
+// kept is not to be guessed by the processor.
+template <typename A>
+MMSEG_EXT_INLINE void keep_over_cut(const A* __restrict difficulty, uint8_t* __restrict codes,
+                                    int64_t n, Key<A> cut, bool ties) {
+  for (int64_t i = 0; i < n; ++i) {
+    const Key<A> key = order_key(difficulty[i]);
+    codes[i] = (codes[i] != kIgnored) & ((key > cut) | ((key == cut) & ties));
+  }
+}
+MMSEG_EXT_EACH_ISA static inline void keep_over(const float* difficulty, uint8_t* codes, int64_t n,
+                                                uint32_t cut, bool ties) {
+  keep_over_cut(difficulty, codes, n, cut, ties);
+}
+MMSEG_EXT_EACH_ISA static inline void keep_over(const double* difficulty, uint8_t* codes, int64_t n,
+                                                uint64_t cut, bool ties) {
+  keep_over_cut(difficulty, codes, n, cut, ties);
+}
+
 // Keeps exactly min(k, valid pixels) of n pixels: the hardest, equally hard ones in memory order.
 // A histogram of the leading bits finds the bin that holds the k-th; only that bin is looked at
 // again.
@@ -46,11 +65,12 @@ void keep_hardest(const A* difficulty, uint8_t* codes, int64_t n, int64_t k) {
 
   Histogram histogram{};
   at::parallel_for(0, n, kGrain, [&](int64_t begin, int64_t end) {
-    Histogram mine{};
+    // Neighbours are alike: in one histogram, each would wait for the count of the one before.
+    std::array<std::array<int32_t, 1 << kBits>, 2> mine{};
     for (int64_t i = begin; i < end; ++i)
-      mine[order_key(difficulty[i]) >> kShift] += codes[i] != kIgnored;
+      mine[i % 2][order_key(difficulty[i]) >> kShift] += codes[i] != kIgnored;
     std::lock_guard<std::mutex> lock(mutex);
-    for (size_t b = 0; b < mine.size(); ++b) histogram[b] += mine[b];
+    for (size_t b = 0; b < histogram.size(); ++b) histogram[b] += mine[0][b] + mine[1][b];
   });
   int64_t above = 0;
   int64_t bin = histogram.size() - 1;
@@ -63,11 +83,13 @@ void keep_hardest(const A* difficulty, uint8_t* codes, int64_t n, int64_t k) {
   std::vector<Key<A>> candidates;
   candidates.reserve(histogram[bin]);
   at::parallel_for(0, n, kGrain, [&](int64_t begin, int64_t end) {
-    std::vector<Key<A>> mine;
+    std::vector<Key<A>> mine(end - begin);
+    int64_t count = 0;  // no branch either: a bin may hold a fifth of the pixels
     for (int64_t i = begin; i < end; ++i) {
-      const Key<A> key = order_key(difficulty[i]);
-      if (static_cast<int64_t>(key >> kShift) == bin && codes[i] != kIgnored) mine.push_back(key);
+      mine[count] = order_key(difficulty[i]);
+      count += (static_cast<int64_t>(mine[count] >> kShift) == bin) & (codes[i] != kIgnored);
     }
+    mine.resize(count);
     std::lock_guard<std::mutex> lock(mutex);
     candidates.insert(candidates.end(), mine.begin(), mine.end());
   });
@@ -84,12 +106,23 @@ void keep_hardest(const A* difficulty, uint8_t* codes, int64_t n, int64_t k) {
     }
   }
   at::parallel_for(0, n, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Key<A> key = order_key(difficulty[i]);
-      // no short cuts: which pixels are kept is not to be guessed by the processor
-      codes[i] = (codes[i] != kIgnored) & ((key > cut) | ((key == cut) & (i <= last)));
-    }
+    const int64_t middle = std::min(std::max(last + 1, begin), end);
+    keep_over(difficulty + begin, codes + begin, middle - begin, cut, true);
+    keep_over(difficulty + middle, codes + middle, end - middle, cut, false);
   });
+}
+
+// How many of n pixels are valid, and how many hard.
+struct CodeCounts {
+  int64_t valid, hard;
+};
+MMSEG_EXT_EACH_ISA static inline CodeCounts count_codes(const uint8_t* codes, int64_t n) {
+  CodeCounts counts{0, 0};
+  for (int64_t i = 0; i < n; ++i) {
+    counts.valid += codes[i] != kIgnored;
+    counts.hard += codes[i] == kHard;
+  }
+  return counts;
 }
 
 // Turns codes into a mask, over n pixels that are selected among each other: those over the

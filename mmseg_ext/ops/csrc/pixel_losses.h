@@ -75,7 +75,8 @@ inline c10::optional<at::Tensor> readable_weights(const c10::optional<at::Tensor
 
 // Whether the kept pixels among `count` have classes. A bool that was made from other memory may
 // hold any byte, and these are counted.
-inline bool can_be_kept(const int64_t* label, const uint8_t* kept, int64_t count, int64_t classes) {
+MMSEG_EXT_EACH_ISA static inline bool can_be_kept(const int64_t* label, const uint8_t* kept,
+                                                  int64_t count, int64_t classes) {
   uint8_t wrong = 0;
   for (int64_t j = 0; j < count; ++j)
     wrong |= (kept[j] > 1) | (kept[j] & (static_cast<uint64_t>(label[j]) >= uint64_t(classes)));
@@ -99,6 +100,34 @@ inline Selected make_selected(const at::Tensor& labels, at::ScalarType type) {
           at::zeros({labels.size(0)}, counts)};
 }
 
+// The sum of the losses of `count` pixels whose code is 1, each times its weight; of others it may
+// be NaN. No branch, and no single sum that all additions wait for.
+template <bool is_weighted, typename A>
+MMSEG_EXT_INLINE double sum_of_kept(const A* loss, const int64_t* label, const uint8_t* code,
+                                    const A* weight, int64_t count) {
+  constexpr int kSums = 8;
+  double sums[kSums] = {};
+  const auto add = [&](int64_t i, double& sum) {
+    const A factor = is_weighted ? weight[label[i] & -static_cast<int64_t>(code[i])] : A(1);
+    sum += masked(factor * loss[i], code[i]);
+  };
+  int64_t i = 0;
+  for (; i + kSums <= count; i += kSums)
+    for (int b = 0; b < kSums; ++b) add(i + b, sums[b]);
+  for (; i < count; ++i) add(i, sums[0]);
+  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+#define MMSEG_EXT_KEPT_SUM(A)                                                                     \
+  MMSEG_EXT_EACH_ISA static inline double kept_sum(const A* loss, const int64_t* label,           \
+                                                   const uint8_t* code, const A* weight,          \
+                                                   int64_t count) {                               \
+    return weight == nullptr ? sum_of_kept<false>(loss, label, code, weight, count)               \
+                             : sum_of_kept<true>(loss, label, code, weight, count);               \
+  }
+MMSEG_EXT_KEPT_SUM(float)
+MMSEG_EXT_KEPT_SUM(double)
+#undef MMSEG_EXT_KEPT_SUM
+
 // Selects among losses (N, H, W) by their codes, which lie where the kept pixels will.
 template <typename A>
 void select_and_sum(const A* loss, const int64_t* label, const A* weight,
@@ -112,8 +141,9 @@ void select_and_sum(const A* loss, const int64_t* label, const A* weight,
     const uint8_t* first = code + n * pixels;
     std::atomic<int64_t> valid{0}, over{0};
     at::parallel_for(0, pixels, kGrain, [&](int64_t begin, int64_t end) {
-      valid += std::count_if(first + begin, first + end, [](uint8_t c) { return c != kIgnored; });
-      over += std::count(first + begin, first + end, kHard);
+      const CodeCounts counts = count_codes(first + begin, end - begin);
+      valid += counts.valid;
+      over += counts.hard;
     });
     std::get<3>(selected).data_ptr<int64_t>()[n] = valid;
     hard[n] = over;
@@ -134,12 +164,10 @@ void select_and_sum(const A* loss, const int64_t* label, const A* weight,
     std::vector<int64_t> number(chunks);
     at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t k = begin; k < end; ++k) {
-        const int64_t last = n * pixels + std::min((k + 1) * kGrain, pixels);
-        for (int64_t i = n * pixels + k * kGrain; i < last; ++i) {
-          if (!code[i]) continue;
-          sum[k] += weight == nullptr ? loss[i] : loss[i] * weight[label[i]];
-          ++number[k];
-        }
+        const int64_t first = n * pixels + k * kGrain;
+        const int64_t count = std::min(kGrain, pixels - k * kGrain);
+        sum[k] = kept_sum(loss + first, label + first, code + first, weight, count);
+        number[k] = count_codes(code + first, count).valid;
       }
     });
     double all = 0;

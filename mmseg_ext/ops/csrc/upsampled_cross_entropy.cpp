@@ -52,10 +52,13 @@ struct Workspace {
         slopes(with_gradient ? p.rows.taps : 0, p.classes, width),
         row(p.classes * width),
         top(width),
-        sum(width) {}
+        sum(width),
+        gradient(width),
+        index(width) {}
   const int64_t width;
   RowRing<A> wide, slopes;  // logits, and gradients that are being added up
-  std::vector<A> row, top, sum;
+  std::vector<A> row, top, sum, gradient;  // all classes, and one number for each column
+  std::vector<int32_t> index;              // of the kept pixels
 };
 
 // Makes a row of a tile and its maxima over the classes.
@@ -112,25 +115,37 @@ struct Part {
   A* gradient = nullptr;
 };
 
+// narrow_row for kBlock classes, whose sums do not wait for each other.
+template <int kBlock, typename A>
+MMSEG_EXT_INLINE void narrow_classes(const Axis<A>& columns, const Tile& tile, const A* from,
+                                     int64_t from_class, A* to, int64_t to_class) {
+  const int32_t* first = columns.first + tile.left;
+  for (int64_t k = 0; k < columns.taps; ++k) {
+    const A* weight = columns.weights + k * columns.out + tile.left;
+    for (int64_t j = 0; j < tile.count();) {
+      const int64_t i = first[j];
+      A sums[kBlock] = {};  // of the columns that lie between the same two
+      for (; j < tile.count() && first[j] == i; ++j)
+        for (int b = 0; b < kBlock; ++b) sums[b] += weight[j] * from[b * from_class + j];
+      for (int b = 0; b < kBlock; ++b) to[b * to_class + i + k] += sums[b];
+    }
+  }
+}
+
 // Adds the summed gradients of a row, as wide as the tile, to the row of the small map.
 template <typename A>
 MMSEG_EXT_INLINE void narrow_row(const Problem<A>& p, const Tile& tile, int64_t y,
                                  const Part<A>& part, Workspace<A>& w) {
-  const Axis<A>& columns = p.columns;
-  const int32_t* first = columns.first + tile.left;
-  for (int64_t c = 0; c < p.classes; ++c) {
-    const A* from = w.slopes[y] + c * w.width;
-    A* to = part.gradient + (c * part.height + y - part.top) * part.width - part.left;
-    for (int64_t k = 0; k < columns.taps; ++k) {
-      const A* weight = columns.weights + k * columns.out + tile.left;
-      for (int64_t j = 0; j < tile.count();) {
-        const int64_t i = first[j];
-        A sum = 0;  // of the columns that lie between the same two
-        for (; j < tile.count() && first[j] == i; ++j) sum += weight[j] * from[j];
-        to[i + k] += sum;
-      }
-    }
-  }
+  const A* from = w.slopes[y];
+  A* to = part.gradient + (y - part.top) * part.width - part.left;
+  const int64_t to_class = part.height * part.width;
+  constexpr int kBlock = 8;
+  int64_t c = 0;
+  for (; c + kBlock <= p.classes; c += kBlock)
+    narrow_classes<kBlock>(p.columns, tile, from + c * w.width, w.width, to + c * to_class,
+                           to_class);
+  for (; c < p.classes; ++c)
+    narrow_classes<1>(p.columns, tile, from + c * w.width, w.width, to + c * to_class, to_class);
 }
 
 // The gradient of a tile, (softmax - one-hot) * factor where kept and else 0, on its part.
@@ -145,37 +160,44 @@ MMSEG_EXT_INLINE void backward_tile(const Problem<A>& p, const Tile& tile, const
   w.slopes.forget();
   for (int64_t y = tile.top; y < tile.bottom; ++y) {
     const int64_t at = p.pixel(tile, y);
-    if (std::find(kept + at, kept + at + count, true) == kept + at + count) continue;
+    if (std::memchr(kept + at, 1, count) == nullptr) continue;
 
     make_row(p, tile, y, w);
     sum_exponentials<true>(w.row.data(), w.top.data(), p.classes, count, w.width, sum);
+    // No branches: which pixels are kept is not to be guessed by the processor.
+    const auto* keep = reinterpret_cast<const uint8_t*>(kept + at);
+    for (int64_t j = 0; j < count; ++j) factors[j] = masked(factor, keep[j]);
+    int32_t* index = w.index.data();
+    int64_t num_kept = 0;
     for (int64_t j = 0; j < count; ++j) {
-      const bool keep = kept[at + j];
-      const int64_t target = keep ? p.label[at + j] : 0;
-      factors[j] = keep ? factor * (class_weight == nullptr ? A(1) : class_weight[target]) : A(0);
+      index[num_kept] = j;
+      num_kept += keep[j];
+    }
+    for (int64_t i = 0; i < num_kept; ++i) {
+      const int64_t j = index[i], target = p.label[at + j];
       w.row[target * w.width + j] -= sum[j];  // (p - 1) * sum
-      sum[j] = factors[j] / sum[j];
+      if (class_weight != nullptr) factors[j] *= class_weight[target];
     }
-    for (int64_t c = 0; c < p.classes; ++c) {
-      A* __restrict row = w.row.data() + c * w.width;
-      // where a pixel is not kept, the row may be NaN
-      for (int64_t j = 0; j < count; ++j) row[j] = factors[j] == 0 ? A(0) : row[j] * sum[j];
-    }
+    for (int64_t j = 0; j < count; ++j) sum[j] = factors[j] / sum[j];
 
     for (int64_t k = 0; k < p.rows.taps; ++k) {
       const int64_t i = p.rows.first[y] + k;
-      const A weight = p.rows.weight(k, y);
-      if (weight == 0) continue;
       int64_t& owner = w.slopes.owner[w.slopes.slot(i)];
-      if (owner != i) {
-        if (owner >= 0) narrow_row(p, tile, owner, part, w);
-        owner = i;
-        std::fill_n(w.slopes[i], w.slopes.size, A(0));
-      }
-      for (int64_t c = 0; c < p.classes; ++c) {
-        const A* __restrict row = w.row.data() + c * w.width;
-        A* __restrict slope = w.slopes[i] + c * w.width;
-        for (int64_t j = 0; j < count; ++j) slope[j] += weight * row[j];
+      if (p.rows.weight(k, y) == 0 || owner == i) continue;
+      if (owner >= 0) narrow_row(p, tile, owner, part, w);
+      owner = i;
+      std::fill_n(w.slopes[i], w.slopes.size, A(0));
+    }
+    A* __restrict gradient = w.gradient.data();
+    for (int64_t c = 0; c < p.classes; ++c) {
+      const A* __restrict row = w.row.data() + c * w.width;
+      // where a pixel is not kept, the row may be NaN
+      for (int64_t j = 0; j < count; ++j) gradient[j] = factors[j] == 0 ? A(0) : row[j] * sum[j];
+      for (int64_t k = 0; k < p.rows.taps; ++k) {
+        const A weight = p.rows.weight(k, y);
+        if (weight == 0) continue;
+        A* __restrict slope = w.slopes[p.rows.first[y] + k] + c * w.width;
+        for (int64_t j = 0; j < count; ++j) slope[j] += weight * gradient[j];
       }
     }
   }

@@ -35,6 +35,15 @@ MMSEG_EXT_INLINE To bit_cast(From value) {
   return result;
 }
 
+// x if `keep` is 1, 0 if it is 0, even if x is NaN: by bits, as the compiler makes a branch of a
+// condition on bytes.
+MMSEG_EXT_INLINE float masked(float x, uint8_t keep) {
+  return bit_cast<float>(bit_cast<uint32_t>(x) & -static_cast<uint32_t>(keep));
+}
+MMSEG_EXT_INLINE double masked(double x, uint8_t keep) {
+  return bit_cast<double>(bit_cast<uint64_t>(x) & -static_cast<uint64_t>(keep));
+}
+
 // exp(x) for x <= 0, to about one unit in the last place; exp(0) is 1, NaN stays NaN. The range is
 // reduced by Cody and Waite's method, the polynomial is from Moshier's Cephes library (expf).
 MMSEG_EXT_INLINE float exp_nonpositive(float x) {
