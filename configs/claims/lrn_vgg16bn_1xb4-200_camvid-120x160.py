@@ -11,6 +11,7 @@ model = dict(
         num_classes=11,
         loss_decode=dict(class_weight={{_base_.camvid_class_weights.median_frequency}})))
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, end=200, by_epoch=False)]
+train_dataloader = dict(batch_size=4)
 train_cfg = dict(max_iters=200, val_interval=200)
 default_hooks = dict(checkpoint=dict(interval=200))
 val_evaluator = dict(type='StagewiseIoUMetric')
