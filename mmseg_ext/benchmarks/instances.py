@@ -10,8 +10,8 @@ from mmcv.ops import nms
 from torch import Tensor
 
 from mmseg_ext.evaluation.region_ap_metric import VOLUME, RegionAPMetric
-from mmseg_ext.ops import cluster_pixel_boxes, pixel_instances
-from mmseg_ext.ops.pixel_instances import PixelInstances, top_classes
+from mmseg_ext.ops import cluster_pixel_boxes
+from mmseg_ext.ops.pixel_instances import PixelInstances, logits_to_instances
 
 from .case import Case, benchmark, sizes
 
@@ -103,8 +103,7 @@ def score_maps_to_instances(device: str, small: bool = False) -> Case:
         x.to(device) for x in _score_maps((60, 60) if small else (500, 500), 6 if small else 20))
 
     def ours() -> PixelInstances:
-        return pixel_instances(*top_classes(logits), lambda label: boxes,
-                               min_size=5 if small else 50)
+        return logits_to_instances(logits, lambda label: boxes, min_size=5 if small else 50)
 
     def grouping() -> Tensor:
         return _group_by_centres(logits, boxes, centres, labels)

@@ -2,9 +2,9 @@
 
 Shapes: C classes, H x W pixels, n ranks, P pixels of one class, Q instances.
 """
-from itertools import accumulate
+import math
 from numbers import Real
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from .cluster_pixel_boxes import cluster_pixel_boxes
 
 #: Logits that are looked at together: they stay in the L2 cache.
 STRIP = 2**18
+#: Pixels that are painted together.
+CHUNK = 2**13
 MOST_CLASSES = 2**15
 
 
@@ -34,7 +36,9 @@ class PixelInstances(NamedTuple):
 
 
 class _Hypotheses(NamedTuple):
-    """Clusters of one class: which pixels lie in which, and what is known of each."""
+    """Clusters of one class: which pixels lie in which (int32, the numbers int16 where they are few
+    enough), and what is known of each.
+    """
     pixels: Tensor
     numbers: Tensor
     labels: Tensor
@@ -67,30 +71,37 @@ def top_classes(logits: Tensor, n: int = 2, min_score: float = 0.05) -> Tuple[Te
                          f'{logits.dtype} {tuple(logits.shape)}.')
     check_whole('n', n, 1)
     _check_share('min_score', min_score)
+    logits = logits.detach()
     count, height, width = logits.shape
     n = min(n, count)
     classes = torch.full((n, height, width), -1, dtype=torch.int16, device=logits.device)
     scores = torch.zeros((n, height, width), device=logits.device)
+    several = torch.zeros((height, width), dtype=torch.bool, device=logits.device)
+    least = math.log(min_score) - 1e-4 if min_score else -math.inf  # less, by more than rounding
     rows = max(1, STRIP // max(1, count * width))
     for y in range(0, height, rows):
-        strip = logits.detach()[:, y:y + rows].float().flatten(1)
+        at = slice(y, y + rows)
+        strip = logits[:, at].float()
+        highest, label = strip.max(dim=0)
         normalizer = strip.logsumexp(dim=0)
-        at, rest = slice(y * width, y * width + strip.shape[1]), 1.
-        for k in range(n):
-            highest, label = strip.max(dim=0)
-            score = (highest - normalizer).exp()
+        several[at] = (strip >= normalizer + least).sum(dim=0, dtype=torch.int16) > 1
+        scores[0, at] = (highest - normalizer).exp_()
+        classes[0, at] = label
+    found = scores[0] >= min_score
+    classes[0].masked_fill_(~found, -1)
+    scores[0].masked_fill_(~found, 0)
+    more = (several & found).flatten().nonzero().squeeze(1)
+    for at in more.split(max(1, STRIP // count)) if n > 1 else ():
+        y, x = at.div(width, rounding_mode='floor'), at % width
+        columns = logits[:, y, x].float()
+        normalizer, label = columns.logsumexp(dim=0), classes[0, y, x].long()
+        for k in range(1, n):
+            columns.scatter_(0, label[None], -torch.inf)
+            highest, label = columns.max(dim=0)
+            score = (highest - normalizer).exp_()
             found = score >= min_score
-            classes[k].view(-1)[at] = label.masked_fill(~found, -1).short()
-            scores[k].view(-1)[at] = score.where(found, score.new_zeros(()))
-            # the next class can have no more than what is left
-            rest = rest - score
-            more = (rest >= min_score).nonzero().squeeze(1)
-            if k == n - 1 or len(more) == 0:
-                break
-            at = more + y * width if k == 0 else at[more]
-            strip, normalizer, rest, label = (
-                strip[:, more], normalizer[more], rest[more], label[more])
-            strip.scatter_(0, label[None], -torch.inf)
+            classes[k, y, x] = label.masked_fill(~found, -1).short()
+            scores[k, y, x] = score.masked_fill(~found, 0)
     return classes, scores
 
 
@@ -139,6 +150,48 @@ def pixel_instances(classes: Tensor,
         one class can overlap as far as ``region_iou`` allows, those of two classes freely: a
         pixel has n classes. No tensor is as large as Q times H times W but the result.
     """
+    check_whole('max_instances', max_instances, 1)
+    found = _find_hypotheses(classes, scores, boxes, background, iou_thr, min_size, region_iou,
+                             implementation)
+    return _paint(found, classes.shape[1:], max_instances, scores)
+
+
+def logits_to_instances(logits: Tensor,
+                        boxes: Callable[[int], Tensor],
+                        *,
+                        top_n: int = 2,
+                        min_score: float = 0.05,
+                        max_instances: int = 100,
+                        **kwargs: Any) -> PixelInstances:
+    """Find the :func:`top_classes` of the pixels, then their :func:`pixel_instances`.
+
+    The maps of classes and scores are gone before the masks are made.
+
+    Args:
+        logits (Tensor): (C, H, W).
+        boxes (Callable): As in :func:`pixel_instances`.
+        top_n (int): n of :func:`top_classes`. Defaults to 2.
+        min_score (float): As in :func:`top_classes`. Defaults to 0.05.
+        max_instances (int): As in :func:`pixel_instances`. Defaults to 100.
+        kwargs: Further arguments of :func:`pixel_instances`.
+
+    Returns:
+        PixelInstances: As from :func:`pixel_instances`.
+    """
+    check_whole('max_instances', max_instances, 1)
+    found = _find_hypotheses(*top_classes(logits, top_n, min_score), boxes, **kwargs)
+    return _paint(found, logits.shape[1:], max_instances, logits)
+
+
+def _find_hypotheses(classes: Tensor,
+                     scores: Tensor,
+                     boxes: Callable[[int], Tensor],
+                     background: Sequence[int] = (0, ),
+                     iou_thr: float = 0.5,
+                     min_size: int = 50,
+                     region_iou: Union[float, str] = 0.3,
+                     implementation: Optional[str] = None) -> List[_Hypotheses]:
+    """Find the hypotheses of each class that are left (arguments of :func:`pixel_instances`)."""
     _check_maps(classes, scores)
     region_iou = 0. if region_iou == 'any' else region_iou
     if not callable(boxes):
@@ -148,35 +201,29 @@ def pixel_instances(classes: Tensor,
     _check_share('iou_thr', iou_thr)
     _check_share('region_iou', region_iou)
     check_whole('min_size', min_size, 1)
-    check_whole('max_instances', max_instances, 1)
-    shape, scores = classes.shape[1:], scores.detach().float()
-    counted = classes >= 0
-    for label in background:
-        counted &= classes != label
-    places = counted.flatten().nonzero().squeeze(1)
-    # stable: in a class by rank, then in reading order
-    labels, order = classes.flatten()[places].sort(stable=True)
-    places = places[order]
-    if len(labels) and int(labels[-1]) >= MOST_CLASSES:
-        raise ValueError(f'classes must be below {MOST_CLASSES}, got {int(labels[-1])}.')
-    sizes = torch.bincount(labels).tolist()
+    if classes.numel() and int(classes.max()) >= MOST_CLASSES:
+        raise ValueError(f'classes must be below {MOST_CLASSES}, got {int(classes.max())}.')
+    shape, area = classes.shape[1:], classes[0].numel()
+    ends = area * torch.arange(1, len(classes) + 1, device=classes.device)
+    classes, scores = classes.flatten(), scores.detach().flatten()
     found = []
-    for label, (size, end) in enumerate(zip(sizes, accumulate(sizes))):
-        if size < min_size:
+    for label, size in enumerate(torch.bincount(classes[classes >= 0]).tolist()):
+        if size < min_size or label in background:
             continue
-        own_places = places[end - size:end]
-        ranks = own_places.div(shape.numel(), rounding_mode='floor')
-        pixels = own_places - ranks * shape.numel()
+        # one class after the other: by rank, then in reading order
+        places = (classes == label).nonzero().squeeze(1)
+        counts, own_scores = torch.searchsorted(places, ends).tolist(), scores[places].float()
+        pixels = places % area
+        del places
         own = boxes(label)
         if own.shape != (4, *shape):
             raise ValueError(f'boxes must give (4, {shape[0]}, {shape[1]}) for a class, got '
                              f'{tuple(own.shape)} for {label}.')
         # .T of a contiguous (4, P): a quarter of the time of an index into rows of four
-        own = own.detach().flatten(1)[:, pixels].T
-        found.append(_hypotheses_of_class(
-            label, pixels, torch.bincount(ranks, minlength=len(classes)).cumsum(0).tolist(),
-            scores.flatten()[own_places], own, iou_thr, min_size, region_iou, implementation))
-    return _paint(found, shape, max_instances, scores)
+        own = own.detach().flatten(1)[:, pixels].T.contiguous()
+        found.append(_hypotheses_of_class(label, pixels.int(), counts, own_scores, own, iou_thr,
+                                          min_size, region_iou, implementation))
+    return found
 
 
 def _hypotheses_of_class(label: int, pixels: Tensor, counts: List[int], scores: Tensor,
@@ -186,7 +233,7 @@ def _hypotheses_of_class(label: int, pixels: Tensor, counts: List[int], scores: 
 
     Args:
         label (int): The class.
-        pixels (Tensor): Its pixels in all masks, in the order of their ranks, (P,) int64.
+        pixels (Tensor): Its pixels in all masks, in the order of their ranks, (P,) int32.
         counts (list[int]): How many of them each mask has, (n,).
         scores (Tensor): (P,).
         boxes (Tensor): (P, 4).
@@ -213,11 +260,12 @@ def _hypotheses_of_class(label: int, pixels: Tensor, counts: List[int], scores: 
         total += len(areas[-1])
     if total == 0:
         none = pixels[:0]
-        return _Hypotheses(none, none, none, scores[:0], boxes[:0])
+        return _Hypotheses(none, none, none.long(), scores[:0], boxes[:0])
     areas, means, best = torch.cat(areas), torch.cat(means), torch.cat(best)
     left = _suppress(numbers, areas, means, region_iou)
-    position = torch.full((total + 1, ), -1, device=pixels.device)  # the last stands for -1
-    position[left] = torch.arange(len(left), device=pixels.device)
+    few = torch.int16 if len(left) < 2**15 else torch.int32
+    position = torch.full((total + 1, ), -1, dtype=few, device=pixels.device)  # the last is of -1
+    position[left] = torch.arange(len(left), dtype=few, device=pixels.device)
     members = [position[number] for number in numbers]
     return _Hypotheses(
         torch.cat([pixels[:len(own)][own >= 0] for own in members]),
@@ -266,15 +314,15 @@ def _paint(found: List[_Hypotheses], shape: Sequence[int], most: int,
         found (list[_Hypotheses]): Of each class.
         shape (Sequence[int]): (H, W).
         most (int): Number of those that are painted.
-        scores (Tensor): Of any size, for its device and type.
+        scores (Tensor): Anything on the device.
 
     Returns:
         PixelInstances: The instances.
     """
     if not found:
-        none = scores.new_empty(0, dtype=torch.int64)
-        return PixelInstances(scores.new_empty((0, *shape), dtype=torch.bool), none,
-                              scores.new_empty(0), scores.new_empty(0, 4))
+        none = torch.empty(0, device=scores.device)
+        return PixelInstances(none.bool().new_empty(0, *shape), none.long(), none,
+                              none.new_empty(0, 4))
     means = torch.cat([each.scores for each in found])
     order = means.sort(descending=True, stable=True).indices[:most]
     position = torch.full_like(means, -1, dtype=torch.int64)
@@ -282,8 +330,9 @@ def _paint(found: List[_Hypotheses], shape: Sequence[int], most: int,
     masks = torch.zeros((len(order), shape[0] * shape[1]), dtype=torch.bool, device=order.device)
     offset = 0
     for each in found:
-        rows = position[each.numbers + offset]
-        masks[rows[rows >= 0], each.pixels[rows >= 0]] = True
+        for numbers, pixels in zip(each.numbers.split(CHUNK), each.pixels.split(CHUNK)):
+            rows = position[numbers.long() + offset]
+            masks.view(-1)[(rows * masks.shape[1] + pixels)[rows >= 0]] = True
         offset += len(each.scores)
     return PixelInstances(
         masks.view(-1, *shape), torch.cat([each.labels for each in found])[order], means[order],

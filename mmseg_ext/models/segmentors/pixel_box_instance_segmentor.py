@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmseg_ext.models.decode_heads import LocalizationHead
 from mmseg_ext.ops import pixel_instances
-from mmseg_ext.ops.pixel_instances import top_classes
+from mmseg_ext.ops.pixel_instances import logits_to_instances, top_classes
 from mmseg_ext.tools import tool_command
 
 Images = Union[Tensor, Sequence[Tensor]]
@@ -99,19 +99,18 @@ class PixelBoxInstanceSegmentor(BaseSegmentor):
         self._is_ready = False
         if semantic is not None:
             self._semantic = (self._build_semantic(semantic, head.num_classes), )
-        self.background = [c for c in range(head.num_classes) if c not in head.classes]
         self.num_classes = head.num_classes
         #: Whether a prediction has ``votes`` (1, H, W): the scores of the pixels, each moved to the
         #: centre of its box. ``InstanceVisualizationHook`` sets it.
         self.keeps_votes = False
         self.top_n, self.min_score = top_n, min_score
+        background = [c for c in range(head.num_classes) if c not in head.classes]
         self.post_processing = dict(
-            iou_thr=iou_thr, min_size=min_size, region_iou=region_iou,
+            background=background, iou_thr=iou_thr, min_size=min_size, region_iou=region_iou,
             max_instances=max_instances)
         # refuses numbers out of their range now, and not in the first test
-        nowhere = torch.zeros(2, 1, 1)
-        pixel_instances(*top_classes(nowhere, top_n, min_score), nowhere.expand,
-                        background=(0, 1), **self.post_processing)
+        logits_to_instances(torch.zeros(2, 1, 1), lambda label: torch.zeros(4, 1, 1), top_n=top_n,
+                            min_score=min_score, **self.post_processing)
 
     @property
     def semantic(self) -> Optional[nn.Module]:
@@ -189,39 +188,44 @@ class PixelBoxInstanceSegmentor(BaseSegmentor):
         if data_samples is None:
             sizes = [dict(img_shape=x.shape[1:], ori_shape=x.shape[1:]) for x in inputs]
             data_samples = [SegDataSample(metainfo=size) for size in sizes]
-        ranked = self._rank_classes(inputs, data_samples)
+        logits = self._class_logits(inputs, data_samples)
         data = self._prepare(self.localization, inputs, data_samples)
         maps = self.localization.decode_head(self.localization.extract_feat(data['inputs']))
-        for i, (sample, (classes, scores)) in enumerate(zip(data_samples, ranked)):
+        for i, sample in enumerate(data_samples):
             meta = dict(data['data_samples'][i].metainfo, pad_shape=data['inputs'].shape[2:])
 
             def boxes(label: int, one: Tensor = maps[i:i + 1], meta: dict = meta) -> Tensor:
                 found = self.localization.decode_head.predict_by_feat(one, [meta], [label])
                 return boxes_of_original(found[0, 0], meta)
 
+            if logits:
+                found = logits_to_instances(logits[i], boxes, top_n=self.top_n,
+                                            min_score=self.min_score, **self.post_processing)
+            else:
+                found = pixel_instances(
+                    *self._true_classes(sample), boxes, **self.post_processing)
             if self.keeps_votes:
+                ranked = top_classes(logits[i], 1, self.min_score) if logits else (
+                    self._true_classes(sample))
                 sample.votes = PixelData(data=moved_scores(
-                    classes[0], scores[0], boxes, self.localization.decode_head.classes)[None])
-            found = pixel_instances(
-                classes, scores, boxes, background=self.background, **self.post_processing)
+                    ranked[0][0], ranked[1][0], boxes, self.localization.decode_head.classes)[None])
             sample.pred_instances = InstanceData(
                 masks=found.masks, labels=found.labels, scores=found.scores, bboxes=found.boxes)
         return data_samples
 
-    def _rank_classes(self, inputs: Images,
-                      data_samples: SampleList) -> List[Tuple[Tensor, Tensor]]:
-        """Give of each image its pixels' classes and their scores, as ``pixel_instances`` has them.
+    def _class_logits(self, inputs: Images, data_samples: SampleList) -> List[Tensor]:
+        """Predict logits of the pixels, (C, H, W) for each image; none without a semantic
+        network.
         """
         if self.semantic is None:
-            return [self._true_classes(sample) for sample in data_samples]
+            return []
         self.load_semantic()
         self.semantic.to(inputs[0].device)
         data = self._prepare(self.semantic, inputs, data_samples)
-        ranked = []
-        for sample, result in zip(data_samples, self.semantic.predict(**data)):
-            ranked.append(top_classes(result.seg_logits.data, self.top_n, self.min_score))
-            sample.pred_sem_seg = PixelData(data=ranked[-1][0][:1].long().clamp(min=0))
-        return ranked
+        results = self.semantic.predict(**data)
+        for sample, result in zip(data_samples, results):
+            sample.pred_sem_seg = result.pred_sem_seg
+        return [result.seg_logits.data for result in results]
 
     def _true_classes(self, sample: SegDataSample) -> Tuple[Tensor, Tensor]:
         if 'gt_sem_seg' not in sample:
