@@ -10,8 +10,8 @@ from mmcv.ops import nms
 from torch import Tensor
 
 from mmseg_ext.evaluation.region_ap_metric import VOLUME, RegionAPMetric
-from mmseg_ext.ops import cluster_pixel_boxes
-from mmseg_ext.ops.pixel_instances import PixelInstances, logits_to_instances
+from mmseg_ext.ops import cluster_pixel_boxes, logits_to_instances, pixel_instances
+from mmseg_ext.ops.pixel_instances import PixelInstances, top_classes
 
 from .case import Case, benchmark, sizes
 
@@ -90,7 +90,7 @@ def region_ap_metric(device: str, small: bool = False) -> Case:
         parity=parity)
 
 
-@benchmark('pixel_instances')
+@benchmark('logits_to_instances', 'pixel_instances')
 def score_maps_to_instances(device: str, small: bool = False) -> Case:
     """From score maps and boxes to the instances of an image, against grouping by centres.
 
@@ -102,8 +102,13 @@ def score_maps_to_instances(device: str, small: bool = False) -> Case:
     logits, boxes, centres, labels = (
         x.to(device) for x in _score_maps((60, 60) if small else (500, 500), 6 if small else 20))
 
+    min_size = 5 if small else 50
+
     def ours() -> PixelInstances:
-        return logits_to_instances(logits, lambda label: boxes, min_size=5 if small else 50)
+        return logits_to_instances(logits, lambda label: boxes, min_size=min_size)
+
+    def ours_from_maps() -> PixelInstances:
+        return pixel_instances(*top_classes(logits), lambda label: boxes, min_size=min_size)
 
     def grouping() -> Tensor:
         return _group_by_centres(logits, boxes, centres, labels)
@@ -111,12 +116,18 @@ def score_maps_to_instances(device: str, small: bool = False) -> Case:
     def parity() -> None:
         overlaps = _mask_overlaps(ours().masks, grouping())
         assert (overlaps.max(dim=0).values > 0.8).all(), 'an object was not found'
+        for one, other in zip(ours(), ours_from_maps()):
+            assert torch.equal(one, other)
 
     return Case(
         inputs=f'{sizes(logits.shape)} scores, {len(labels)} objects, '
         f'{len(ours().masks)} instances found',
         phase='decoding',
-        runs={'ours': ours, 'PyTorch: distances to all centres': grouping},
+        runs={
+            'ours': ours,
+            'ours in two steps: top_classes, pixel_instances': ours_from_maps,
+            'PyTorch: distances to all centres': grouping
+        },
         floor_bytes=dict(decoding=4 * (logits.numel() + boxes.numel())
                          + len(labels) * boxes[0].numel()),
         parity=parity)

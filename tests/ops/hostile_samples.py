@@ -364,6 +364,13 @@ def pixel_scores(r):
                 region_iou=r.choice(('any', 0.3)), max_instances=r.choice((2, 50)))
 
 
+def instance_logits(r):
+    size = side(r, 9), side(r, 9)
+    boxes = values(r, 4, *size, dtype=torch.float32)
+    return dict(logits=values(r, r.randint(2, 5), *size), boxes=lambda label: boxes,
+                top_n=r.choice((1, 2)), min_size=r.choice((1, 3)))
+
+
 def image(r):
     size = (r.randint(1, 6), r.randint(1, 6), 3)
     return dict(image=np.random.RandomState(r.getrandbits(30)).randint(
@@ -401,8 +408,8 @@ PUBLIC_ARGUMENTS = dict(
     cluster_pixel_boxes=pixel_boxes, extension_loaded=lambda r: {},
     free_form_roi_pool=public_pool, gather_max=gather, grouped_cross_entropy=grouped,
     hard_pixel_mask=mask, hierarchical_regions=proposals, label_counts=counts_of_labels,
-    pixel_instances=pixel_scores, region_geometry=geometry, region_grid_masks=grid_masks,
-    region_to_pixel=to_pixel,
+    logits_to_instances=instance_logits, pixel_instances=pixel_scores, region_geometry=geometry,
+    region_grid_masks=grid_masks, region_to_pixel=to_pixel,
     select_hard_pixels=select, semantic_edge_distance=public_distance,
     semantic_edge_features=features, semantic_edges=edges,
     sobel=lambda r: dict(maps=values(r, side(r, 2), side(r), side(r), side(r))),

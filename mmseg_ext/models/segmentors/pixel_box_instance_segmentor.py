@@ -13,8 +13,8 @@ from mmseg.utils import ConfigType, OptConfigType, OptMultiConfig, OptSampleList
 from torch import Tensor, nn
 
 from mmseg_ext.models.decode_heads import LocalizationHead
-from mmseg_ext.ops import pixel_instances
-from mmseg_ext.ops.pixel_instances import logits_to_instances, top_classes
+from mmseg_ext.ops import logits_to_instances, pixel_instances
+from mmseg_ext.ops.pixel_instances import top_classes
 from mmseg_ext.tools import tool_command
 
 Images = Union[Tensor, Sequence[Tensor]]
