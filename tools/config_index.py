@@ -19,7 +19,7 @@ from typing import Dict, List, NamedTuple, Optional
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 MARK = '<!-- Below: written by tools/config_index.py. -->\n'
-FAMILIES = ('quickstart', 'lrn', 'bootstrapping', 'regions', 'semeda', 'instances', 'fused',
+FAMILIES = ('quickstart', 'flagship', 'lrn', 'bootstrapping', 'regions', 'semeda', 'instances', 'fused',
             'claims')
 NUMBER = r'\d+\.\d+( \+- \d+\.\d+)? (mIoU|class accuracy|global accuracy|F1|mAPr)[\w ]*'
 NUMBERS = rf'{NUMBER}(, {NUMBER})*'
