@@ -1,6 +1,7 @@
 import logging
 from typing import Iterator, List, Tuple
 
+import torch
 import torch.nn as nn
 from mmengine.logging import print_log
 from mmengine.structures import PixelData
@@ -156,5 +157,6 @@ class EnlargedLogits(PixelData):
 
 
 def _input_size(meta: dict) -> Tuple[int, int]:
-    """The size to which mmseg's heads enlarge logits."""
-    return tuple(meta.get('pad_shape', meta['img_shape'])[:2])
+    """The size to which mmseg's heads enlarge logits; a torch.Size is that of a window to them."""
+    shape = meta['img_shape']
+    return tuple((shape if isinstance(shape, torch.Size) else meta.get('pad_shape', shape))[:2])

@@ -154,12 +154,13 @@ METAS = {
     'padded': dict(ori_shape=(70, 90), img_padding_size=[0, 3, 2, 4]),
     'flipped': dict(ori_shape=(40, 40), flip=True, flip_direction='horizontal'),
     'flipped vertically': dict(ori_shape=(37, 50), flip=True, flip_direction='vertical'),
+    'torch.Size': dict(ori_shape=(37, 50), img_shape=torch.Size((37, 50)), pad_shape=(64, 64)),
 }
 
 
 def predictions(model, metas, size=(37, 50)):
     inputs, _ = batch(size, len(metas))
-    samples = [SegDataSample(metainfo=dict(img_shape=size, pad_shape=size, **meta))
+    samples = [SegDataSample(metainfo={'img_shape': size, 'pad_shape': size, **meta})
                for meta in metas]
     with torch.no_grad():
         return model.eval().predict(inputs, samples)
