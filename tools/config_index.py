@@ -19,8 +19,8 @@ from typing import Dict, List, NamedTuple, Optional
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 MARK = '<!-- Below: written by tools/config_index.py. -->\n'
-FAMILIES = ('quickstart', 'flagship', 'lrn', 'bootstrapping', 'regions', 'semeda', 'instances', 'fused',
-            'claims')
+FAMILIES = ('quickstart', 'flagship', 'lrn', 'bootstrapping', 'regions', 'semeda', 'instances',
+            'fused', 'claims')
 NUMBER = r'\d+\.\d+( \+- \d+\.\d+)? (mIoU|class accuracy|global accuracy|F1|mAPr)[\w ]*'
 NUMBERS = rf'{NUMBER}(, {NUMBER})*'
 REPRODUCES = (r'(LRN|Bootstrapping|Regions|SEMEDA), '
@@ -97,9 +97,12 @@ def data_of(path: Path) -> str:
 
 
 def hardware_of(path: Path) -> str:
-    """Read GPUs and images per GPU from the name; narrow and lite networks are for a CPU."""
+    """Read GPUs and images per GPU from the name. Narrow and lite networks, edge networks and all
+    claims are for a CPU.
+    """
     gpus, batch = re.search(r'_(\d+)xb(\d+)-', path.stem).groups()
-    small = re.search(r'-w\d+[_-]|_lite\d[_-]', path.stem) or path.stem.startswith('edges')
+    small = (re.search(r'-w\d+[_-]|_lite\d[_-]', path.stem) or path.stem.startswith('edges')
+             or path.parent.name == 'claims')
     return f'CPU, batch {batch}' if small else f'{gpus} x {batch}'
 
 
