@@ -1,4 +1,4 @@
-# FPN on EfficientNet-lite0 with a level at stride 2, at which a thin object is wider than a position.
+# FPN on EfficientNet-lite0 with a level at stride 2, where a thin object is wider than a position.
 _base_ = './fpn_efficientnet-lite0.py'
 model = dict(
     backbone=dict(out_indices=(0, 1, 2, 4, 6)),
