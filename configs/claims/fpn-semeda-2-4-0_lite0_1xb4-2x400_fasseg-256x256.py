@@ -1,14 +1,5 @@
 # Ours: faces, SEMEDA after 400 iterations of cross entropy
 # Paper: not given
 # Here: not run
-_base_ = './fpn_lite0_1xb4-2x400_fasseg-256x256.py'
-edges = dict(type='Pretrained', checkpoint='work_dirs/edges_1xb8-2k_fasseg/iter_2000.pth')
-model = dict(
-    decode_head=dict(loss_decode=[
-        dict(type='CrossEntropyLoss', avg_non_ignore=True),
-        dict(
-            type='SEMEDALoss',
-            num_classes=6,
-            layer_weights=(2, 4, 0),
-            init_cfg=edges)
-    ]))
+_base_ = './fpn-semeda-2-4-0_lite0_1xb4-400_fasseg-256x256.py'
+load_from = 'work_dirs/fpn_lite0_1xb4-400_fasseg-256x256/seed{seed}/iter_400.pth'
