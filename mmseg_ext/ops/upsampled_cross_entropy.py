@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from . import library
-from .bootstrapped_cross_entropy import check_options, class_weights, normalizers
+from .bootstrapped_cross_entropy import check_options, class_weights, cross_entropy, normalizers
 from .bootstrapped_cross_entropy import reference as full_size_reference
 from .checks import check_enlargement, check_ignore_index
 from .enlargement import Axis, enlarge, enlargement
@@ -22,12 +22,14 @@ class PixelSums(NamedTuple):
         num_kept (Tensor): (N,) int64.
         num_valid (Tensor): (N,) int64.
         num_correct (Tensor): (N,) int64, the valid pixels whose label has the largest logit.
+        losses (Tensor): (N, H, W) of each valid pixel; others may be any number.
     """
     total: Tensor
     kept: Tensor
     num_kept: Tensor
     num_valid: Tensor
     num_correct: Tensor
+    losses: Tensor
 
 
 def upsampled_cross_entropy(logits: Tensor,
@@ -46,7 +48,7 @@ def upsampled_cross_entropy(logits: Tensor,
     The value and the gradient of ``bootstrapped_cross_entropy(F.interpolate(logits,
     labels.shape[1:], mode='bilinear', align_corners=align_corners), labels, ...)``, without the
     enlarged logits: they are made tile by tile, used and forgotten. The gradient makes them once
-    more. Beyond that there is a loss for each pixel, and nothing of the size (N, C, H, W).
+    more, from the loss of each pixel, which is kept. There is nothing of the size (N, C, H, W).
 
     Args:
         logits (Tensor): (N, C, h, w); float32, float64, float16 or bfloat16.
@@ -114,38 +116,41 @@ def upsampled_cross_entropy_sums(logits: Tensor,
 
 def reference(logits: Tensor, labels: Tensor, first_row: Tensor, row_weight: Tensor,
               first_column: Tensor, column_weight: Tensor, class_weight: Optional[Tensor],
-              *options) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+              *options) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Enlarge, then the reference of ``bootstrapped_cross_entropy``.
 
     Returns:
-        tuple[Tensor]: The results of that reference, and for each image the number of valid pixels
-        whose label has the largest logit, (N,) int64.
+        tuple[Tensor]: The results of that reference; for each image the number of valid pixels
+        whose label has the largest logit, (N,) int64; the losses of the pixels, (N, H, W).
     """
     logits = enlarge(logits.to(accumulation_dtype(logits)), Axis(first_row, row_weight),
                      Axis(first_column, column_weight))
     is_correct = (logits.argmax(dim=1) == labels) & (labels != options[-1])
+    with torch.no_grad():
+        losses = cross_entropy(logits, labels, None, options[-1], 'none')
     return (*full_size_reference(logits, labels, class_weight, *options),
-            is_correct.flatten(1).sum(dim=1))
+            is_correct.flatten(1).sum(dim=1), losses)
 
 
 def _fake(logits, labels, *args):
     sums = logits.new_empty(logits.size(0), dtype=accumulation_dtype(logits))
-    kept = labels.new_empty(labels.shape, dtype=torch.bool)
     counts = labels.new_empty(logits.size(0))
-    return sums, kept, counts, torch.empty_like(counts), torch.empty_like(counts)
+    return (sums, labels.new_empty(labels.shape, dtype=torch.bool), counts,
+            torch.empty_like(counts), torch.empty_like(counts), sums.new_empty(labels.shape))
 
 
 OP = library.Op(
     'upsampled_cross_entropy(Tensor logits, Tensor labels, Tensor first_row, Tensor row_weight, '
     'Tensor first_column, Tensor column_weight, Tensor? class_weight, float? thresh, '
-    'int? min_kept, bool per_image, int ignore_index) -> (Tensor, Tensor, Tensor, Tensor, Tensor)',
+    'int? min_kept, bool per_image, int ignore_index) -> (Tensor, Tensor, Tensor, Tensor, Tensor, '
+    'Tensor)',
     _fake,
     reference,
     triton='upsampled.forward',
     backward=library.Op(
         'upsampled_cross_entropy_backward(Tensor gradient, Tensor logits, Tensor labels, '
         'Tensor first_row, Tensor row_weight, Tensor first_column, Tensor column_weight, '
-        'Tensor? class_weight, Tensor kept) -> Tensor',
+        'Tensor? class_weight, Tensor kept, Tensor losses) -> Tensor',
         lambda gradient, logits, *args: empty_gradient(logits),
         triton='upsampled.backward'),
-    save=lambda args, results: (*args[:7], results[1]))
+    save=lambda args, results: (*args[:7], results[1], results[5]))

@@ -120,7 +120,8 @@ def enlarged_boot_backward(r):
     kept = (labels != arguments['ignore_index']) & (torch.rand(labels.shape) < 0.5)
     for name in ('thresh', 'min_kept', 'per_image', 'ignore_index'):
         del arguments[name]
-    return dict(gradient=torch.rand(len(logits), dtype=accumulated(logits)), **arguments, kept=kept)
+    return dict(gradient=torch.rand(len(logits), dtype=accumulated(logits)), **arguments, kept=kept,
+                losses=torch.rand(labels.shape, dtype=accumulated(logits)))
 
 
 def public_enlarged_boot(r):

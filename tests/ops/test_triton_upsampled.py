@@ -74,8 +74,9 @@ def test_counts_are_those_of_the_reference(device):
     logits, labels = batch(device)
     found, expected = (upsampled_cross_entropy_sums(logits, labels, thresh=0.3, implementation=name)
                        for name in ('triton', 'reference'))
-    for a, b in zip(found[1:], expected[1:]):
+    for a, b in zip(found[1:5], expected[1:5]):
         assert torch.equal(a, b)
+    torch.testing.assert_close(found.losses, expected.losses)
 
 
 def test_half_precision_is_enlarged_in_float32(device):

@@ -88,6 +88,9 @@ def test_kept_and_correct_pixels_are_those_of_two_steps(implementation):
     large = F.interpolate(logits, labels.shape[1:], mode='bilinear')
     torch.testing.assert_close(found[:4], reference(large, labels, None, 0.1, 60, False, 255))
     assert found[4].tolist() == (large.argmax(1) == labels).flatten(1).sum(1).tolist()
+    valid = labels != 255
+    torch.testing.assert_close(found[5][valid], F.cross_entropy(
+        large, labels, ignore_index=255, reduction='none')[valid])
 
 
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
@@ -130,6 +133,20 @@ def test_a_class_that_is_masked_by_minus_infinity_stays_masked():
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradient[:, [0, 1, 3, 4]], slope)
     assert not gradient[:, 2].any()
+
+
+@needs_cpp
+@pytest.mark.parametrize('low', [-80., -1e9, float('-inf')])
+def test_the_gradient_of_a_pixel_whose_loss_is_large(low):
+    """In float32 the loss and the logit of the label are too coarse to give the sum of the rest."""
+    logits, labels = batch((3, 4), (3, 4), dtype=torch.float32)
+    logits[:, 2] = low
+    labels[:, 1] = 2
+    _, gradient = one_step(logits, labels, class_weight=[1., 2., 1., 0., 3.], implementation='cpp')
+    wide = logits.double().requires_grad_()
+    bootstrapped_cross_entropy(wide, labels, class_weight=[1., 2., 1., 0., 3.],
+                               implementation='reference').backward()
+    torch.testing.assert_close(gradient.double(), wide.grad, rtol=1e-5, atol=1e-7)
 
 
 @needs_cpp

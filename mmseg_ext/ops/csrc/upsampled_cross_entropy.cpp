@@ -3,7 +3,8 @@
 //
 // Enlarged logits exist only as rows of tiles, which stay in the L2 cache. Forward: loss and code of
 // every pixel, then the same selection as without enlargement. Backward: the probabilities of the
-// kept pixels are computed again. The gradient of a row of a tile is added to rows of the same
+// kept pixels are computed again, class by class, for loss and logit of the label say by what to
+// divide. The gradient of a row of a tile is added to rows of the same
 // width, one for each row of the small map that it was made of; when the sweep needs such a row no
 // more, its sum is brought to the small map's width. So the dear part of the enlargement and of its
 // adjoint, along the columns, is done for the rows of the small map only. Tiles share positions of
@@ -50,15 +51,15 @@ struct Workspace {
       : width(tile_width(p.classes)),
         wide(p.rows.taps, p.classes, width),
         slopes(with_gradient ? p.rows.taps : 0, p.classes, width),
-        row(p.classes * width),
+        row(with_gradient ? width : p.classes * width),
         top(width),
         sum(width),
-        gradient(width),
-        index(width) {}
+        target(width) {}
   const int64_t width;
-  RowRing<A> wide, slopes;  // logits, and gradients that are being added up
-  std::vector<A> row, top, sum, gradient;  // all classes, and one number for each column
-  std::vector<int32_t> index;              // of the kept pixels
+  RowRing<A> wide, slopes;      // logits, and gradients that are being added up
+  std::vector<A> row;           // forward all classes, backward one
+  std::vector<A> top, sum;      // one number for each column
+  std::vector<int32_t> target;  // the class of a kept pixel
 };
 
 // Makes a row of a tile and its maxima over the classes.
@@ -148,37 +149,65 @@ MMSEG_EXT_INLINE void narrow_row(const Problem<A>& p, const Tile& tile, int64_t 
     narrow_classes<1>(p.columns, tile, from + c * w.width, w.width, to + c * to_class, to_class);
 }
 
+constexpr int kLargeLoss = 64;
+
+// Log of the sum of exponentials of column j of row y.
+template <typename A>
+A log_sum_of(const Problem<A>& p, int64_t y, int64_t j, Workspace<A>& w) {
+  std::vector<A> logits(p.classes);
+  for (int64_t c = 0; c < p.classes; ++c) blend(w.wide, p.rows, y, c * w.width + j, 1, &logits[c]);
+  const A top = *std::max_element(logits.begin(), logits.end());
+  A sum = 0;
+  for (const A logit : logits) sum += std::exp(logit - top);
+  return top + std::log(sum);
+}
+
+// Of row y of a tile: the factor of each pixel, 0 where it is not kept; its class; and in w.sum the
+// log of its sum of exponentials. That is the loss plus the logit of the class, but for a large loss,
+// whose last digit is too coarse.
+template <typename A>
+MMSEG_EXT_INLINE void read_pixels(const Problem<A>& p, const Tile& tile, int64_t y, const A* loss,
+                                  const bool* kept, const A* class_weight, A factor,
+                                  Workspace<A>& w) {
+  const int64_t count = tile.count(), at = p.pixel(tile, y);
+  // No branches: which pixels are kept is not to be guessed by the processor.
+  const auto* keep = reinterpret_cast<const uint8_t*>(kept + at);
+  for (int64_t j = 0; j < count; ++j) {
+    w.target[j] = static_cast<int32_t>(p.label[at + j] & -static_cast<int64_t>(keep[j]));
+    w.top[j] = masked(factor, keep[j]);
+    w.sum[j] = masked(loss[at + j], keep[j]);
+  }
+  if (class_weight != nullptr)
+    for (int64_t j = 0; j < count; ++j)
+      w.top[j] = masked(factor * class_weight[w.target[j]], keep[j]);
+  uint8_t any_large = 0;
+  for (int64_t j = 0; j < count; ++j) any_large |= !(w.sum[j] <= kLargeLoss);
+  for (int64_t k = 0; k < p.rows.taps; ++k) {
+    const A weight = p.rows.weight(k, y);
+    if (weight == 0) continue;
+    const A* row = w.wide[p.rows.first[y] + k];
+    for (int64_t j = 0; j < count; ++j) w.sum[j] += weight * row[w.target[j] * w.width + j];
+  }
+  for (int64_t j = 0; any_large && j < count; ++j)
+    if (keep[j] && !(loss[at + j] <= kLargeLoss)) w.sum[j] = log_sum_of(p, y, j, w);
+}
+
 // The gradient of a tile, (softmax - one-hot) * factor where kept and else 0, on its part.
 template <typename A>
-MMSEG_EXT_INLINE void backward_tile(const Problem<A>& p, const Tile& tile, const bool* kept,
-                                    const A* class_weight, A factor, const Part<A>& part,
-                                    Workspace<A>& w) {
+MMSEG_EXT_INLINE void backward_tile(const Problem<A>& p, const Tile& tile, const A* loss,
+                                    const bool* kept, const A* class_weight, A factor,
+                                    const Part<A>& part, Workspace<A>& w) {
   const int64_t count = tile.count();
-  A* __restrict factors = w.top.data();
-  A* __restrict sum = w.sum.data();
+  const A* __restrict factors = w.top.data();
+  const A* __restrict log_sum = w.sum.data();
+  const int32_t* __restrict target = w.target.data();
+  A* __restrict row = w.row.data();
   w.wide.forget();
   w.slopes.forget();
   for (int64_t y = tile.top; y < tile.bottom; ++y) {
-    const int64_t at = p.pixel(tile, y);
-    if (std::memchr(kept + at, 1, count) == nullptr) continue;
-
-    make_row(p, tile, y, w);
-    sum_exponentials<true>(w.row.data(), w.top.data(), p.classes, count, w.width, sum);
-    // No branches: which pixels are kept is not to be guessed by the processor.
-    const auto* keep = reinterpret_cast<const uint8_t*>(kept + at);
-    for (int64_t j = 0; j < count; ++j) factors[j] = masked(factor, keep[j]);
-    int32_t* index = w.index.data();
-    int64_t num_kept = 0;
-    for (int64_t j = 0; j < count; ++j) {
-      index[num_kept] = j;
-      num_kept += keep[j];
-    }
-    for (int64_t i = 0; i < num_kept; ++i) {
-      const int64_t j = index[i], target = p.label[at + j];
-      w.row[target * w.width + j] -= sum[j];  // (p - 1) * sum
-      if (class_weight != nullptr) factors[j] *= class_weight[target];
-    }
-    for (int64_t j = 0; j < count; ++j) sum[j] = factors[j] / sum[j];
+    if (std::memchr(kept + p.pixel(tile, y), 1, count) == nullptr) continue;
+    widen_rows(p.image(tile), p.classes, p.rows, p.columns, tile, y, w.width, w.wide);
+    read_pixels(p, tile, y, loss, kept, class_weight, factor, w);
 
     for (int64_t k = 0; k < p.rows.taps; ++k) {
       const int64_t i = p.rows.first[y] + k;
@@ -188,16 +217,17 @@ MMSEG_EXT_INLINE void backward_tile(const Problem<A>& p, const Tile& tile, const
       owner = i;
       std::fill_n(w.slopes[i], w.slopes.size, A(0));
     }
-    A* __restrict gradient = w.gradient.data();
-    for (int64_t c = 0; c < p.classes; ++c) {
-      const A* __restrict row = w.row.data() + c * w.width;
-      // where a pixel is not kept, the row may be NaN
-      for (int64_t j = 0; j < count; ++j) gradient[j] = factors[j] == 0 ? A(0) : row[j] * sum[j];
+    for (int32_t c = 0; c < p.classes; ++c) {
+      blend(w.wide, p.rows, y, c * w.width, count, row);
+      for (int64_t j = 0; j < count; ++j) {
+        const A slope = exp_nonpositive(row[j] - log_sum[j]) - (target[j] == c ? A(1) : A(0));
+        row[j] = factors[j] == 0 ? A(0) : slope * factors[j];  // not kept, it may be NaN
+      }
       for (int64_t k = 0; k < p.rows.taps; ++k) {
         const A weight = p.rows.weight(k, y);
         if (weight == 0) continue;
         A* __restrict slope = w.slopes[p.rows.first[y] + k] + c * w.width;
-        for (int64_t j = 0; j < count; ++j) slope[j] += weight * gradient[j];
+        for (int64_t j = 0; j < count; ++j) slope[j] += weight * row[j];
       }
     }
   }
@@ -211,10 +241,10 @@ MMSEG_EXT_INLINE void backward_tile(const Problem<A>& p, const Tile& tile, const
                                     A limit, A* loss, uint8_t* code, Workspace<A>& w) {           \
     return forward_tile(p, tile, ignore_index, limit, loss, code, w);                             \
   }                                                                                               \
-  MMSEG_EXT_EACH_ISA void backward(const Problem<A>& p, const Tile& tile, const bool* kept,       \
-                                   const A* class_weight, A factor, const Part<A>& part,          \
-                                   Workspace<A>& w) {                                             \
-    backward_tile(p, tile, kept, class_weight, factor, part, w);                                  \
+  MMSEG_EXT_EACH_ISA void backward(const Problem<A>& p, const Tile& tile, const A* loss,          \
+                                   const bool* kept, const A* class_weight, A factor,             \
+                                   const Part<A>& part, Workspace<A>& w) {                        \
+    backward_tile(p, tile, loss, kept, class_weight, factor, part, w);                            \
   }
 MMSEG_EXT_TILES(float)
 MMSEG_EXT_TILES(double)
@@ -253,8 +283,10 @@ struct Arguments {
   bool is_empty;
 };
 
-// -> what is selected, and for each image the number of pixels whose label has the largest logit
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> upsampled_cross_entropy(
+// -> what is selected; for each image the number of pixels whose label has the largest logit; the
+// loss of each pixel (N, H, W), any number where the label is no class
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>
+upsampled_cross_entropy(
     const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& first_row,
     const at::Tensor& row_weight, const at::Tensor& first_column, const at::Tensor& column_weight,
     const optional<at::Tensor>& class_weight, optional<double> thresh, optional<int64_t> min_kept,
@@ -265,12 +297,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> upsampled
   const Selected selected = make_selected(given.labels, given.logits.scalar_type());
   const at::Tensor& kept = std::get<1>(selected);
   const at::Tensor num_correct = at::zeros_like(std::get<3>(selected));
-  const auto results = std::tuple_cat(selected, std::make_tuple(num_correct));
+  const at::Tensor losses = at::empty(given.labels.sizes(), given.logits.options());
+  const auto results = std::tuple_cat(selected, std::make_tuple(num_correct, losses));
   if (given.is_empty) {
     kept.zero_();
     return results;
   }
-  const at::Tensor losses = at::empty(given.labels.sizes(), given.logits.options());
   AT_DISPATCH_FLOATING_TYPES(losses.scalar_type(), "upsampled_cross_entropy", [&] {
     const auto p = given.problem<scalar_t>();
     scalar_t* loss = losses.data_ptr<scalar_t>();
@@ -298,10 +330,12 @@ at::Tensor upsampled_cross_entropy_backward(
     const at::Tensor& gradient_, const at::Tensor& logits, const at::Tensor& labels,
     const at::Tensor& first_row, const at::Tensor& row_weight, const at::Tensor& first_column,
     const at::Tensor& column_weight, const optional<at::Tensor>& class_weight,
-    const at::Tensor& kept_) {
+    const at::Tensor& kept_, const at::Tensor& losses_) {
   const Arguments given(logits, labels, first_row, row_weight, first_column, column_weight,
                         class_weight);
   const at::Tensor kept = readable_map(kept_, "kept", at::kBool, given.labels.sizes());
+  const at::Tensor losses =
+      readable_map(losses_, "loss", given.logits.scalar_type(), given.labels.sizes());
   const at::Tensor factors =
       checked(gradient_, "gradient", given.logits.scalar_type(), "(N,)", {logits.size(0)});
   const at::Tensor gradient = at::zeros_like(given.logits);
@@ -327,8 +361,9 @@ at::Tensor upsampled_cross_entropy_backward(
       Workspace<scalar_t> workspace(p, true);
       for (int64_t i = begin; i < end; ++i) {
         parts[i].gradient = numbers.data_ptr<scalar_t>() + offsets[i];
-        backward(p, p.tiles[i], kept.data_ptr<bool>(), given.weights<scalar_t>(),
-                 factors.data_ptr<scalar_t>()[p.tiles[i].image], parts[i], workspace);
+        backward(p, p.tiles[i], losses.data_ptr<scalar_t>(), kept.data_ptr<bool>(),
+                 given.weights<scalar_t>(), factors.data_ptr<scalar_t>()[p.tiles[i].image],
+                 parts[i], workspace);
       }
     });
     at::parallel_for(0, p.classes, 1, [&](int64_t begin, int64_t end) {

@@ -169,7 +169,7 @@ def _argmax_kernel(logits, first_row, row_weight, first_column, column_weight, r
 def forward(logits: Tensor, labels: Tensor, first_row: Tensor, row_weight: Tensor,
             first_column: Tensor, column_weight: Tensor, class_weight: Optional[Tensor],
             thresh: Optional[float], min_kept: Optional[int], per_image: bool,
-            ignore_index: int) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+            ignore_index: int) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Select the hard pixels and sum their losses: ``mmseg_ext.ops.upsampled_cross_entropy``.
 
     Logits (N, C, h, w) of any strides; labels int64; class weights of the type that sums have.
@@ -190,16 +190,17 @@ def forward(logits: Tensor, labels: Tensor, first_row: Tensor, row_weight: Tenso
                 LOWEST=torch.finfo(losses.dtype).min, **constants)
     selected = select_and_sum(losses, codes, labels, class_weight, logits.size(1), thresh,
                               min_kept, per_image, ignore_index)
-    return (*selected, hits.flatten(1).sum(dim=1))
+    return (*selected, hits.flatten(1).sum(dim=1), losses)
 
 
 def backward(gradient: Tensor, logits: Tensor, labels: Tensor, first_row: Tensor,
              row_weight: Tensor, first_column: Tensor, column_weight: Tensor,
-             class_weight: Optional[Tensor], kept: Tensor) -> Tensor:
+             class_weight: Optional[Tensor], kept: Tensor, losses: Tensor) -> Tensor:
     """Give the gradient with respect to the small logits, (N, C, h, w), of their type.
 
     ``gradient``: (N,), with respect to the sums that ``forward`` returns. ``kept``: (N, H, W) bool,
-    as it returns them. The others are its arguments.
+    as it returns them. ``losses``: not needed, as a program has all classes of its pixels at once.
+    The others are its arguments.
     """
     images, classes, height, width = logits.shape
     result = torch.zeros(logits.shape, dtype=gradient.dtype, device=logits.device)
