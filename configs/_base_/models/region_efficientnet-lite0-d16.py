@@ -13,6 +13,5 @@ model = dict(
     decode_head=dict(
         in_channels=112,
         channels=256,
-        dropout_ratio=0.1,
         norm_cfg=dict(type='BN'),
         init_cfg=[dict(type='Kaiming', layer='Linear', mode='fan_in')]))
