@@ -4,7 +4,7 @@ import torch
 
 from mmseg_ext.datasets import ScenesDataset
 from mmseg_ext.ops import cluster_pixel_boxes, pixel_instances
-from mmseg_ext.ops.pixel_instances import STRIP, top_classes
+from mmseg_ext.ops.pixel_instances import CHUNK, STRIP, top_classes
 
 BOX = torch.tensor([0., 0, 4, 4]).view(4, 1, 1)
 
@@ -139,6 +139,26 @@ def test_the_best_are_left_where_there_are_more_than_wanted():
     assert found.masks[:, 0].tolist() == [[False, True, False], [False, False, True]]
 
 
+def test_more_hypotheses_of_a_class_than_int16_has_numbers():
+    """Each pixel is an instance; the best are found last, in the second mask."""
+    height, width = 200, 170
+    y, x = torch.meshgrid(torch.arange(200.), torch.arange(170.), indexing='ij')
+    classes = torch.full((2, height, width), -1)
+    classes[0, :-1], classes[1, -1] = 1, 1
+    scores = torch.full(classes.shape, .1)
+    scores[1, -1, :3] = torch.tensor([.7, .9, .8])
+    found = pixel_instances(classes, scores, lambda label: torch.stack([x, y, x + 1, y + 1]),
+                            min_size=1, max_instances=3)
+    assert found.masks.nonzero().tolist() == [[0, 199, 1], [1, 199, 2], [2, 199, 0]]
+
+
+def test_a_mask_of_more_pixels_than_are_painted_together():
+    classes = torch.ones(1, 100, 2 * CHUNK // 100, dtype=torch.int16)
+    found = pixel_instances(classes, torch.ones(classes.shape),
+                            lambda label: BOX.expand(4, *classes.shape[1:]))
+    assert found.masks.all() and len(found.masks) == 1
+
+
 def test_boxes_are_asked_for_only_of_classes_with_enough_pixels():
     classes = torch.tensor([[[0, 2, 2, 3]]])
     found = pixel_instances(classes, torch.ones(1, 1, 4), {2: BOX.expand(4, 1, 4)}.__getitem__,
@@ -157,6 +177,7 @@ def test_an_image_without_instances(shape):
 @pytest.mark.parametrize('changed, message', [
     (dict(classes=torch.ones(1, 2)), r'must both be \(n, H, W\)'),
     (dict(classes=torch.ones(1, 2, 2)), 'classes must be signed integers'),
+    (dict(classes=torch.full((1, 2, 2), 2**15)), 'classes must be below 32768, got 32768'),
     (dict(boxes=lambda label: torch.ones(4, 1, 1)), r'boxes must give \(4, 2, 2\) for a class'),
     (dict(region_iou=1.5), 'region_iou must be from 0 to 1, got 1.5'),
     (dict(min_size=0), 'min_size must be a whole number from 1'),
