@@ -1,15 +1,14 @@
 // mmseg_ext::upsampled_cross_entropy and its backward on a CPU: the bootstrapped cross entropy of
 // logits that are enlarged to the size of the labels.
 //
-// Enlarged logits exist only as rows of tiles, which stay in the L2 cache. Forward: loss and code of
-// every pixel, then the same selection as without enlargement. Backward: the probabilities of the
-// kept pixels are computed again, class by class, for loss and logit of the label say by what to
-// divide. The gradient of a row of a tile is added to rows of the same
-// width, one for each row of the small map that it was made of; when the sweep needs such a row no
-// more, its sum is brought to the small map's width. So the dear part of the enlargement and of its
-// adjoint, along the columns, is done for the rows of the small map only. Tiles share positions of
-// the small map: each has a gradient of its own, and these are added in a fixed order, whatever the
-// number of threads.
+// Enlarged logits exist only as rows of tiles, which stay in the L2 cache. Forward: the loss and code
+// of each pixel, then the same selection as without enlargement. Backward: the probabilities of the
+// kept pixels are computed again, class by class, by means of the losses. The gradient of a row of a
+// tile is added to rows of the same width, one for each row of the small map that it was made of;
+// when the sweep needs such a row no more, its sum is brought to the small map's width. So the dear
+// part of the enlargement and of its adjoint, along the columns, is done for the rows of the small
+// map only. Tiles share positions of the small map: each has a gradient of its own, and these are
+// added in a fixed order, whatever the number of threads.
 #include <torch/library.h>
 
 #include "enlarged.h"
@@ -58,7 +57,9 @@ struct Workspace {
   const int64_t width;
   RowRing<A> wide, slopes;      // logits, and gradients that are being added up
   std::vector<A> row;           // forward all classes, backward one
-  std::vector<A> top, sum;      // one number for each column
+  // Of each column. Forward: the maximum and the sum of exponentials; backward: the factor of the
+  // gradient and the log of that sum.
+  std::vector<A> top, sum;
   std::vector<int32_t> target;  // the class of a kept pixel
 };
 
@@ -162,9 +163,9 @@ A log_sum_of(const Problem<A>& p, int64_t y, int64_t j, Workspace<A>& w) {
   return top + std::log(sum);
 }
 
-// Of row y of a tile: the factor of each pixel, 0 where it is not kept; its class; and in w.sum the
-// log of its sum of exponentials. That is the loss plus the logit of the class, but for a large loss,
-// whose last digit is too coarse.
+// Of row y of a tile: the factor of each pixel, 0 where it is not kept; its class; and the log of its
+// sum of exponentials. That is the loss plus the logit of the class, but for a large loss, whose last
+// digit is too coarse.
 template <typename A>
 MMSEG_EXT_INLINE void read_pixels(const Problem<A>& p, const Tile& tile, int64_t y, const A* loss,
                                   const bool* kept, const A* class_weight, A factor,
@@ -192,16 +193,53 @@ MMSEG_EXT_INLINE void read_pixels(const Problem<A>& p, const Tile& tile, int64_t
     if (keep[j] && !(loss[at + j] <= kLargeLoss)) w.sum[j] = log_sum_of(p, y, j, w);
 }
 
-// The gradient of a tile, (softmax - one-hot) * factor where kept and else 0, on its part.
+// (softmax - one-hot) * factor of a pixel and a class; 0 where it is not kept, whatever the logit.
+template <typename A>
+MMSEG_EXT_INLINE A slope_of(A logit, A log_sum, bool is_target, A factor) {
+  const A slope = exp_nonpositive(logit - log_sum) - (is_target ? A(1) : A(0));
+  return factor == 0 ? A(0) : slope * factor;
+}
+
+// Adds the gradient of a class of row y to the rows that it was made of.
+template <typename A>
+MMSEG_EXT_INLINE void add_slopes(const Problem<A>& p, int64_t y, int32_t c, int64_t count,
+                                 Workspace<A>& w) {
+  const A* __restrict factors = w.top.data();
+  const A* __restrict log_sum = w.sum.data();
+  const int32_t* __restrict target = w.target.data();
+  const int64_t first = p.rows.first[y], offset = c * w.width;
+  const A upper = p.rows.weight(0, y), lower = p.rows.taps == 2 ? p.rows.weight(1, y) : A(0);
+  if (upper != 0 && lower != 0) {  // as nearly always: no number leaves the registers
+    const A* __restrict above = w.wide[first] + offset;
+    const A* __restrict below = w.wide[first + 1] + offset;
+    A* __restrict to_above = w.slopes[first] + offset;
+    A* __restrict to_below = w.slopes[first + 1] + offset;
+    for (int64_t j = 0; j < count; ++j) {
+      const A slope = slope_of(upper * above[j] + lower * below[j], log_sum[j], target[j] == c,
+                               factors[j]);
+      to_above[j] += upper * slope;
+      to_below[j] += lower * slope;
+    }
+    return;
+  }
+  A* __restrict row = w.row.data();
+  blend(w.wide, p.rows, y, offset, count, row);
+  for (int64_t j = 0; j < count; ++j)
+    row[j] = slope_of(row[j], log_sum[j], target[j] == c, factors[j]);
+  for (int64_t k = 0; k < p.rows.taps; ++k) {
+    const A weight = p.rows.weight(k, y);
+    if (weight == 0) continue;
+    A* __restrict to = w.slopes[first + k] + offset;
+    for (int64_t j = 0; j < count; ++j) to[j] += weight * row[j];
+  }
+}
+
+// The gradient of a tile, on its part.
 template <typename A>
 MMSEG_EXT_INLINE void backward_tile(const Problem<A>& p, const Tile& tile, const A* loss,
                                     const bool* kept, const A* class_weight, A factor,
                                     const Part<A>& part, Workspace<A>& w) {
   const int64_t count = tile.count();
-  const A* __restrict factors = w.top.data();
-  const A* __restrict log_sum = w.sum.data();
-  const int32_t* __restrict target = w.target.data();
-  A* __restrict row = w.row.data();
   w.wide.forget();
   w.slopes.forget();
   for (int64_t y = tile.top; y < tile.bottom; ++y) {
@@ -217,19 +255,7 @@ MMSEG_EXT_INLINE void backward_tile(const Problem<A>& p, const Tile& tile, const
       owner = i;
       std::fill_n(w.slopes[i], w.slopes.size, A(0));
     }
-    for (int32_t c = 0; c < p.classes; ++c) {
-      blend(w.wide, p.rows, y, c * w.width, count, row);
-      for (int64_t j = 0; j < count; ++j) {
-        const A slope = exp_nonpositive(row[j] - log_sum[j]) - (target[j] == c ? A(1) : A(0));
-        row[j] = factors[j] == 0 ? A(0) : slope * factors[j];  // not kept, it may be NaN
-      }
-      for (int64_t k = 0; k < p.rows.taps; ++k) {
-        const A weight = p.rows.weight(k, y);
-        if (weight == 0) continue;
-        A* __restrict slope = w.slopes[p.rows.first[y] + k] + c * w.width;
-        for (int64_t j = 0; j < count; ++j) slope[j] += weight * row[j];
-      }
-    }
+    for (int32_t c = 0; c < p.classes; ++c) add_slopes(p, y, c, count, w);
   }
   for (int64_t i : w.slopes.owner)
     if (i >= 0) narrow_row(p, tile, i, part, w);
