@@ -76,32 +76,29 @@ def top_classes(logits: Tensor, n: int = 2, min_score: float = 0.05) -> Tuple[Te
     n = min(n, count)
     classes = torch.full((n, height, width), -1, dtype=torch.int16, device=logits.device)
     scores = torch.zeros((n, height, width), device=logits.device)
-    several = torch.zeros((height, width), dtype=torch.bool, device=logits.device)
     least = math.log(min_score) - 1e-4 if min_score else -math.inf  # less, by more than rounding
     rows = max(1, STRIP // max(1, count * width))
-    for y in range(0, height, rows):
-        at = slice(y, y + rows)
+    for top in range(0, height, rows):
+        at = slice(top, top + rows)
         strip = logits[:, at].float()
         highest, label = strip.max(dim=0)
         normalizer = strip.logsumexp(dim=0)
-        several[at] = (strip >= normalizer + least).sum(dim=0, dtype=torch.int16) > 1
-        scores[0, at] = (highest - normalizer).exp_()
-        classes[0, at] = label
-    found = scores[0] >= min_score
-    classes[0].masked_fill_(~found, -1)
-    scores[0].masked_fill_(~found, 0)
-    more = (several & found).flatten().nonzero().squeeze(1)
-    for at in more.split(max(1, STRIP // count)) if n > 1 else ():
-        y, x = at.div(width, rounding_mode='floor'), at % width
-        columns = logits[:, y, x].float()
-        normalizer, label = columns.logsumexp(dim=0), classes[0, y, x].long()
+        score = (highest - normalizer).exp_()
+        found = score >= min_score
+        classes[0, at] = label.masked_fill(~found, -1)
+        scores[0, at] = score.masked_fill(~found, 0)
+        if n == 1:
+            continue
+        found &= (strip >= normalizer + least).sum(dim=0, dtype=torch.int16) > 1
+        y, x = found.nonzero(as_tuple=True)
+        columns, normalizer, label = strip[:, y, x], normalizer[y, x], label[y, x]
         for k in range(1, n):
             columns.scatter_(0, label[None], -torch.inf)
             highest, label = columns.max(dim=0)
             score = (highest - normalizer).exp_()
             found = score >= min_score
-            classes[k, y, x] = label.masked_fill(~found, -1).short()
-            scores[k, y, x] = score.masked_fill(~found, 0)
+            classes[k, top + y, x] = label.masked_fill(~found, -1).short()
+            scores[k, top + y, x] = score.masked_fill(~found, 0)
     return classes, scores
 
 
