@@ -19,6 +19,7 @@ LOG_FROM = 100
 #: Two times that differ by less than this part of one another are called equal.
 EQUAL = 0.05
 BAR_INCHES, PANEL_INCHES = 0.19, 0.95
+LONG_NAME = 40
 
 
 def format_seconds(seconds: float) -> str:
@@ -185,9 +186,12 @@ def _draw_case(ax: Axes, name: str, case: dict, num_bars: int) -> None:
     ax.tick_params(axis='x', labelsize=8)
     names = ', light: '.join(phase_name for phase_name, _ in reversed(phases))
     ax.set_xlabel(f'{unit} ({names})', fontsize=8, labelpad=1)
-    ax.set_title(f'{name}\n', fontsize=9.5, loc='left', fontweight='bold')
-    ax.annotate(case['inputs'], (0, 1), (0, 4), xycoords='axes fraction',
-                textcoords='offset points', fontsize=7.5, va='bottom', annotation_clip=False)
+    # a name that is wider than the bars ends where they end, over their labels
+    side = 'left' if max(len(name), 0.75 * len(case['inputs'])) < LONG_NAME else 'right'
+    ax.set_title(f'{name}\n', fontsize=9.5, loc=side, fontweight='bold')
+    ax.annotate(case['inputs'], (float(side == 'right'), 1), (0, 4), xycoords='axes fraction',
+                textcoords='offset points', fontsize=7.5, va='bottom', ha=side,
+                annotation_clip=False)
     ax.spines[['top', 'right']].set_visible(False)
 
 
