@@ -2,6 +2,8 @@ import os
 import re
 from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -26,8 +28,9 @@ class PixelBoxInstanceSegmentor(BaseSegmentor):
 
     Both are segmentors of mmseg, and each is trained on its own. Training this model trains the
     localization network. Without ``semantic`` the labels of the data set take the place of the
-    semantic network's scores (the pilot experiment of Sec. 3.2), so a localization network can be
-    validated alone. A config that adds ``semantic`` is tested with the checkpoint of that training:
+    semantic network's (the pilot experiment of Sec. 3.2), so a localization network can be
+    validated alone; scores then rise with the distance to the next class, which the paper leaves
+    open. A config that adds ``semantic`` is tested with the checkpoint of that training:
 
     .. code-block:: python
 
@@ -235,7 +238,7 @@ class PixelBoxInstanceSegmentor(BaseSegmentor):
         labels = sample.gt_sem_seg.data
         known = (labels >= 0) & (labels < self.num_classes)
         classes = labels.long().masked_fill(~known, -1)
-        return classes, torch.ones(classes.shape, device=classes.device)
+        return classes, scores_of_true_labels(classes)
 
     @staticmethod
     def _prepare(network: nn.Module, inputs: Images, data_samples: SampleList) -> dict:
@@ -261,6 +264,26 @@ class PixelBoxInstanceSegmentor(BaseSegmentor):
             NotImplementedError: Always.
         """
         raise NotImplementedError('PixelBoxInstanceSegmentor predicts instances: call predict.')
+
+
+def scores_of_true_labels(classes: Tensor) -> Tensor:
+    """Score pixels by how far inside of their class they lie, as a network is surest there.
+
+    With equal scores clustering would begin at the first pixel in reading order, on the boundary,
+    where boxes are predicted worst.
+
+    Args:
+        classes (Tensor): (1, H, W) integers.
+
+    Returns:
+        Tensor: 1 - 1 / (1 + d), (1, H, W) float32, where the nearest pixel of another class is d
+        pixels away.
+    """
+    distance = np.zeros(classes.shape[1:], np.float32)
+    for label in classes.unique().tolist():
+        distance += cv2.distanceTransform(
+            (classes[0] == label).byte().cpu().numpy(), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return 1 - 1 / (1 + torch.from_numpy(distance).to(classes.device))[None]
 
 
 def moved_scores(classes: Tensor, scores: Tensor, boxes: Callable[[int], Tensor],

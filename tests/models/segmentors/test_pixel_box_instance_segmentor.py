@@ -101,6 +101,25 @@ def test_true_boxes_give_the_instances_of_the_original_image(flip, padding, fact
     assert set(metric.evaluate(1).values()) == {100.}
 
 
+def test_with_true_labels_the_inside_of_an_object_says_where_its_box_is(monkeypatch):
+    """The pixels on its boundary, of which the first in reading order is one, see other boxes."""
+    labels, inner = torch.zeros(1, 20, 20).long(), torch.zeros(20, 20).bool()
+    labels[0, 3:17, 3:17], inner[4:16, 4:16] = THINGS[0], True
+    sample = SegDataSample(
+        gt_sem_seg=PixelData(data=labels), metainfo=dict(img_shape=(20, 20), ori_shape=(20, 20)))
+    segmentor = model(min_size=1).eval()
+    segmentor.localization.data_preprocessor.test_cfg = None
+    head = segmentor.localization.decode_head
+    wrong = torch.tensor([0., 0, 9, 9]).view(4, 1, 1)
+    boxes = torch.tensor([3., 3, 17, 17]).view(4, 1, 1).where(inner, wrong)
+    maps = head.box_coder.encode(boxes - head.centres((20, 20), 'cpu')).repeat(3, 1, 1)[None]
+    monkeypatch.setattr(head, 'forward', lambda inputs: maps)
+    monkeypatch.setattr(segmentor.localization, 'extract_feat', lambda inputs: inputs)
+    segmentor.predict([torch.zeros(3, 20, 20)], [sample])
+    found = sample.pred_instances
+    assert found.masks[0].equal(inner) and found.scores[0] > found.scores[1:].max()
+
+
 def test_boxes_of_a_hand_made_input():
     boxes = torch.tensor([3., 2, 7, 4]).view(4, 1, 1).expand(4, 8, 12)
     meta = dict(ori_shape=(3, 5), img_padding_size=(1, 1, 2, 0), flip=True,
