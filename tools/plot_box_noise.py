@@ -42,7 +42,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument('--num-images', type=int, default=20, help='scenes (default: %(default)s)')
     parser.add_argument('--size', type=int, nargs=2, default=(192, 256), metavar=('H', 'W'),
                         help='of a scene, in pixels (default: 192 256)')
-    parser.add_argument('--iou-thr', type=float, default=0.5,
+    parser.add_argument('--iou-thr', type=float, default=0.3,
                         help='a pixel joins a box with a higher IoU (default: %(default)s)')
     args = parser.parse_args(argv)
     formats = sorted(Figure().canvas.get_supported_filetypes())

@@ -107,7 +107,7 @@ def pixel_instances(classes: Tensor,
                     boxes: Callable[[int], Tensor],
                     *,
                     background: Sequence[int] = (0, ),
-                    iou_thr: float = 0.5,
+                    iou_thr: float = 0.3,
                     min_size: int = 50,
                     region_iou: Union[float, str] = 0.3,
                     max_instances: int = 100,
@@ -129,7 +129,7 @@ def pixel_instances(classes: Tensor,
             pixels of the image, (4, H, W). It is asked for the classes that need them, once each.
         background (Sequence[int]): Classes without instances. Defaults to (0,). They count in the
             ranks: where the background has the highest score, the best other class is second.
-        iou_thr (float): A pixel joins the first box with a higher IoU. Defaults to 0.5.
+        iou_thr (float): A pixel joins the first box with a higher IoU. Defaults to 0.3.
         min_size (int): Least number of pixels of a hypothesis. Defaults to 50.
         region_iou (float | str): A hypothesis with a higher mask IoU with a better one of its class
             is suppressed. Defaults to 0.3; 0 or ``'any'``: any overlap suppresses.
@@ -184,7 +184,7 @@ def _find_hypotheses(classes: Tensor,
                      scores: Tensor,
                      boxes: Callable[[int], Tensor],
                      background: Sequence[int] = (0, ),
-                     iou_thr: float = 0.5,
+                     iou_thr: float = 0.3,
                      min_size: int = 50,
                      region_iou: Union[float, str] = 0.3,
                      implementation: Optional[str] = None) -> List[_Hypotheses]:

@@ -54,7 +54,7 @@ class PixelBoxInstanceSegmentor(BaseSegmentor):
             highest scores. Defaults to 2.
         min_score (float): Pixels with a lower probability for a class are not looked at. Defaults
             to 0.05.
-        iou_thr (float): A pixel joins the first box with a higher IoU. Defaults to 0.5.
+        iou_thr (float): A pixel joins the first box with a higher IoU. Defaults to 0.3.
         min_size (int): Least number of pixels of an instance. Defaults to 50.
         region_iou (float | str): An instance with a higher mask IoU with a better one of its class
             is suppressed. Defaults to 0.3; ``'any'``: any overlap suppresses, as in SDS.
@@ -80,7 +80,7 @@ class PixelBoxInstanceSegmentor(BaseSegmentor):
                  semantic: OptConfigType = None,
                  top_n: int = 2,
                  min_score: float = 0.05,
-                 iou_thr: float = 0.5,
+                 iou_thr: float = 0.3,
                  min_size: int = 50,
                  region_iou: Union[float, str] = 0.3,
                  max_instances: int = 100,
