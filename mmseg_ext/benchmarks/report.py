@@ -19,7 +19,7 @@ LOG_FROM = 100
 #: Two times that differ by less than this part of one another are called equal.
 EQUAL = 0.05
 BAR_INCHES, PANEL_INCHES = 0.19, 0.95
-LONG_NAME = 40
+LONG_NAME = 40  # letters that are wider than the bars
 
 
 def format_seconds(seconds: float) -> str:
