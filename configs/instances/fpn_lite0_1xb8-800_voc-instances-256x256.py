@@ -1,6 +1,7 @@
-# Ours: the same semantic network by plain cross entropy
+# Small version of: instances/fcrn-k5d12-bs512_r50-d8_1xb16-204e_sbd-504x504.py
 # Paper: not given
-# Here: not run
+# Here: 16.3 mIoU on val; 1 run of 800 iterations
+# Plain cross entropy.
 _base_ = [
     '../_base_/models/localization_efficientnet-lite0.py',
     '../_base_/datasets/voc_instances_256x256.py', '../_base_/schedules/schedule_adamw_800.py',
