@@ -12,8 +12,9 @@ from torch import Tensor
 from .checks import check_tensors, check_whole
 from .cluster_pixel_boxes import cluster_pixel_boxes
 
-#: Logits that are looked at together: they stay in the L2 cache.
-STRIP = 2**18
+#: Logits that are looked at together. On a CPU they stay in the L2 cache; elsewhere each strip
+#: waits for the device, so there are few.
+STRIP, DEVICE_STRIP = 2**18, 2**25
 #: Pixels that are painted together.
 CHUNK = 2**13
 MOST_CLASSES = 2**15
@@ -77,7 +78,8 @@ def top_classes(logits: Tensor, n: int = 2, min_score: float = 0.05) -> Tuple[Te
     classes = torch.full((n, height, width), -1, dtype=torch.int16, device=logits.device)
     scores = torch.zeros((n, height, width), device=logits.device)
     least = math.log(min_score) - 1e-4 if min_score else -math.inf  # less, by more than rounding
-    rows = max(1, STRIP // max(1, count * width))
+    together = STRIP if logits.device.type == 'cpu' else DEVICE_STRIP
+    rows = max(1, together // max(1, count * width))
     for top in range(0, height, rows):
         at = slice(top, top + rows)
         strip = logits[:, at].float()
