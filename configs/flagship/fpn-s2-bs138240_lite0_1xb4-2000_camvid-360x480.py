@@ -15,7 +15,7 @@ model = dict(
             min_kept=138240,
             class_weight=[1, 1, 4, 1, 1, 1, 2, 1, 1, 1, 1])))
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.3))))
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, end=2200, by_epoch=False)]
-train_cfg = dict(max_iters=2200, val_interval=2200)
-default_hooks = dict(checkpoint=dict(interval=550))
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, end=2000, by_epoch=False)]
+train_cfg = dict(max_iters=2000, val_interval=2000)
+default_hooks = dict(checkpoint=dict(interval=500))
 randomness = dict(seed=0)
