@@ -2,9 +2,10 @@
 
 Shapes: C classes, H x W pixels, n ranks, P pixels of one class, Q instances.
 """
+import itertools
 import math
 from numbers import Real
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -15,8 +16,6 @@ from .cluster_pixel_boxes import cluster_pixel_boxes
 #: Logits that are looked at together. On a CPU they stay in the L2 cache; elsewhere each strip
 #: waits for the device, so there are few.
 STRIP, DEVICE_STRIP = 2**18, 2**25
-#: Pixels that are painted together.
-CHUNK = 2**13
 MOST_CLASSES = 2**15
 
 
@@ -36,13 +35,17 @@ class PixelInstances(NamedTuple):
     boxes: Tensor
 
 
-class _Hypotheses(NamedTuple):
-    """Clusters of one class: which pixels lie in which (int32, the numbers int16 where they are few
-    enough), and what is known of each.
-    """
+class _Rank(NamedTuple):
+    """The pixels that have a k-th class, in reading order: int32, the classes, the scores."""
     pixels: Tensor
-    numbers: Tensor
-    labels: Tensor
+    classes: Tensor
+    scores: Tensor
+
+
+class _Hypotheses(NamedTuple):
+    """Hypotheses that are left, class by class; the pixels of each, int32."""
+    pixels: List[Tensor]
+    labels: List[int]
     scores: Tensor
     boxes: Tensor
 
@@ -66,42 +69,49 @@ def top_classes(logits: Tensor, n: int = 2, min_score: float = 0.05) -> Tuple[Te
     Note:
         Some rows are looked at together, so that no second map of C channels is made.
     """
-    check_tensors(logits=logits)
-    if logits.ndim != 3 or not 2 <= len(logits) < MOST_CLASSES or not logits.is_floating_point():
-        raise ValueError('logits must be floating-point (C, H, W) with two classes at least, got '
-                         f'{logits.dtype} {tuple(logits.shape)}.')
-    check_whole('n', n, 1)
-    _check_share('min_score', min_score)
-    logits = logits.detach()
+    _check_logits(logits, n, min_score)
     count, height, width = logits.shape
     n = min(n, count)
-    classes = torch.full((n, height, width), -1, dtype=torch.int16, device=logits.device)
-    scores = torch.zeros((n, height, width), device=logits.device)
+    classes = torch.full((n, height * width), -1, dtype=torch.int16, device=logits.device)
+    scores = torch.zeros((n, height * width), device=logits.device)
+    for k, pixels, labels, strip_scores in _found_classes(logits, n, min_score):
+        classes[k, pixels] = labels.short()
+        scores[k, pixels] = strip_scores
+    return classes.view(n, height, width), scores.view(n, height, width)
+
+
+def _found_classes(logits: Tensor, n: int,
+                   min_score: float) -> Iterator[Tuple[int, Tensor, Tensor, Tensor]]:
+    """Find the classes of :func:`top_classes`, strip by strip.
+
+    Yields:
+        tuple[int, Tensor, Tensor, Tensor]: A rank k, the pixels of a strip that have a k-th class,
+        in reading order, these classes, int64, and their scores.
+    """
+    logits = logits.detach()
+    count, height, width = logits.shape
     least = math.log(min_score) - 1e-4 if min_score else -math.inf  # less, by more than rounding
     together = STRIP if logits.device.type == 'cpu' else DEVICE_STRIP
     rows = max(1, together // max(1, count * width))
     for top in range(0, height, rows):
-        at = slice(top, top + rows)
-        strip = logits[:, at].float()
+        strip = logits[:, top:top + rows].flatten(1).float()
         highest, label = strip.max(dim=0)
         normalizer = strip.logsumexp(dim=0)
         score = (highest - normalizer).exp_()
         found = score >= min_score
-        classes[0, at] = label.masked_fill(~found, -1)
-        scores[0, at] = score.masked_fill(~found, 0)
+        pixels = found.nonzero().squeeze(1)
+        yield 0, pixels + top * width, label[pixels], score[pixels]
         if n == 1:
             continue
         found &= (strip >= normalizer + least).sum(dim=0, dtype=torch.int16) > 1
-        y, x = found.nonzero(as_tuple=True)
-        columns, normalizer, label = strip[:, y, x], normalizer[y, x], label[y, x]
+        pixels = found.nonzero().squeeze(1)
+        columns, normalizer, label = strip[:, pixels], normalizer[pixels], label[pixels]
         for k in range(1, n):
             columns.scatter_(0, label[None], -torch.inf)
             highest, label = columns.max(dim=0)
             score = (highest - normalizer).exp_()
             found = score >= min_score
-            classes[k, top + y, x] = label.masked_fill(~found, -1).short()
-            scores[k, top + y, x] = score.masked_fill(~found, 0)
-    return classes, scores
+            yield k, (pixels + top * width)[found], label[found], score[found]
 
 
 def pixel_instances(classes: Tensor,
@@ -150,9 +160,15 @@ def pixel_instances(classes: Tensor,
         pixel has n classes. No tensor is as large as Q times H times W but the result.
     """
     check_whole('max_instances', max_instances, 1)
-    found = _find_hypotheses(classes, scores, boxes, background, iou_thr, min_size, region_iou,
-                             implementation)
-    return _paint(found, classes.shape[1:], max_instances, scores)
+    _check_maps(classes, scores)
+    _check_background(background)
+    ranks = []
+    for own, own_scores in zip(classes.flatten(1), scores.detach().flatten(1)):
+        pixels = (own >= 0).nonzero().squeeze(1)
+        ranks.append(_Rank(pixels.int(), own[pixels], own_scores[pixels].float()))
+    found = _find_hypotheses(ranks, classes.shape[1:], boxes, background, iou_thr, min_size,
+                             region_iou, implementation)
+    return _paint(found, classes.shape[1:], max_instances)
 
 
 def logits_to_instances(logits: Tensor,
@@ -160,17 +176,20 @@ def logits_to_instances(logits: Tensor,
                         *,
                         top_n: int = 2,
                         min_score: float = 0.05,
+                        background: Sequence[int] = (0, ),
                         max_instances: int = 100,
                         **kwargs: Any) -> PixelInstances:
     """Find the :func:`top_classes` of the pixels, then their :func:`pixel_instances`.
 
-    The maps of classes and scores are gone before the masks are made.
+    The maps of classes and scores are never there as a whole: background has no place in the lists
+    that are made instead.
 
     Args:
         logits (Tensor): (C, H, W).
         boxes (Callable): As in :func:`pixel_instances`.
         top_n (int): n of :func:`top_classes`. Defaults to 2.
         min_score (float): As in :func:`top_classes`. Defaults to 0.05.
+        background (Sequence[int]): As in :func:`pixel_instances`. Defaults to (0,).
         max_instances (int): As in :func:`pixel_instances`. Defaults to 100.
         kwargs: Further arguments of :func:`pixel_instances`.
 
@@ -178,68 +197,91 @@ def logits_to_instances(logits: Tensor,
         PixelInstances: As from :func:`pixel_instances`.
     """
     check_whole('max_instances', max_instances, 1)
-    found = _find_hypotheses(*top_classes(logits, top_n, min_score), boxes, **kwargs)
-    return _paint(found, logits.shape[1:], max_instances, logits)
+    _check_logits(logits, top_n, min_score)
+    _check_background(background)
+    ranks = _list_classes(logits, min(top_n, len(logits)), min_score, background)
+    found = _find_hypotheses(ranks, logits.shape[1:], boxes, background, **kwargs)
+    del ranks  # before the masks are there
+    return _paint(found, logits.shape[1:], max_instances)
 
 
-def _find_hypotheses(classes: Tensor,
-                     scores: Tensor,
+def _list_classes(logits: Tensor, n: int, min_score: float,
+                  background: Sequence[int]) -> List[_Rank]:
+    """List what :func:`top_classes` finds, without the background."""
+    area = logits[0].numel()
+    is_object = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
+    is_object[[label for label in background if label < len(logits)]] = False
+    lists = [_Rank(*(torch.empty(area, dtype=dtype, device=logits.device)
+                     for dtype in (torch.int32, torch.int16, torch.float32))) for _ in range(n)]
+    ends = [0] * n
+    for k, *found in _found_classes(logits, n, min_score):
+        kept = is_object[found[1]].nonzero().squeeze(1)
+        begin, ends[k] = ends[k], ends[k] + len(kept)
+        for into, values in zip(lists[k], found):
+            into[begin:ends[k]] = values[kept]
+    return [_Rank(*(values[:end] for values in each)) for each, end in zip(lists, ends)]
+
+
+def _find_hypotheses(ranks: List[_Rank],
+                     shape: Sequence[int],
                      boxes: Callable[[int], Tensor],
-                     background: Sequence[int] = (0, ),
+                     background: Sequence[int],
                      iou_thr: float = 0.3,
                      min_size: int = 50,
                      region_iou: Union[float, str] = 0.3,
-                     implementation: Optional[str] = None) -> List[_Hypotheses]:
-    """Find the hypotheses of each class that are left (arguments of :func:`pixel_instances`)."""
-    _check_maps(classes, scores)
+                     implementation: Optional[str] = None) -> _Hypotheses:
+    """Find the hypotheses that are left (arguments of :func:`pixel_instances`; (H, W))."""
     region_iou = 0. if region_iou == 'any' else region_iou
     if not callable(boxes):
         raise ValueError(f'boxes must be a function of the class, got {type(boxes).__name__}.')
-    for label in background:
-        check_whole('a class of background', label, 0, MOST_CLASSES - 1)
     _check_share('iou_thr', iou_thr)
     _check_share('region_iou', region_iou)
     check_whole('min_size', min_size, 1)
-    if classes.numel() and int(classes.max()) >= MOST_CLASSES:
-        raise ValueError(f'classes must be below {MOST_CLASSES}, got {int(classes.max())}.')
-    shape, area = classes.shape[1:], classes[0].numel()
-    ends = area * torch.arange(1, len(classes) + 1, device=classes.device)
-    classes, scores = classes.flatten(), scores.detach().flatten()
-    found = []
-    for label, size in enumerate(torch.bincount(classes[classes >= 0]).tolist()):
+    most = max((int(rank.classes.max()) for rank in ranks if len(rank.classes)), default=0)
+    if most >= MOST_CLASSES:
+        raise ValueError(f'classes must be below {MOST_CLASSES}, got {most}.')
+    sizes = sum(torch.bincount(rank.classes, minlength=most + 1) for rank in ranks)
+    members, labels, means, best = [], [], [], []
+    for label, size in enumerate(sizes.tolist()):
         if size < min_size or label in background:
             continue
         # one class after the other: by rank, then in reading order
-        places = (classes == label).nonzero().squeeze(1)
-        counts, own_scores = torch.searchsorted(places, ends).tolist(), scores[places].float()
-        pixels = places % area
-        del places
+        chosen = [(rank.classes == label).nonzero().squeeze(1) for rank in ranks]
+        counts = list(itertools.accumulate(len(at) for at in chosen))
+        pixels = torch.cat([rank.pixels[at] for rank, at in zip(ranks, chosen)])
+        own_scores = torch.cat([rank.scores[at] for rank, at in zip(ranks, chosen)])
+        del chosen
         own = boxes(label)
         if own.shape != (4, *shape):
             raise ValueError(f'boxes must give (4, {shape[0]}, {shape[1]}) for a class, got '
                              f'{tuple(own.shape)} for {label}.')
         # .T of a contiguous (4, P): a quarter of the time of an index into rows of four
         own = own.detach().flatten(1)[:, pixels].T.contiguous()
-        found.append(_hypotheses_of_class(label, pixels.int(), counts, own_scores, own, iou_thr,
-                                          min_size, region_iou, implementation))
-    return found
+        numbers, areas, own_means, own_best = _cluster_masks(
+            own, own_scores, counts, iou_thr, min_size, implementation)
+        del own, own_scores
+        left = _suppress(numbers, areas, own_means, region_iou)
+        members += _collect_pixels(pixels, numbers, left).split(areas[left].tolist())
+        labels += [label] * (len(members) - len(labels))
+        means.append(own_means[left])
+        best.append(own_best[left])
+    none = torch.empty(0, 4, device=ranks[0].scores.device)
+    return _Hypotheses(members, labels, torch.cat(means or [none[:, 0]]), torch.cat(best or [none]))
 
 
-def _hypotheses_of_class(label: int, pixels: Tensor, counts: List[int], scores: Tensor,
-                         boxes: Tensor, iou_thr: float, min_size: int, region_iou: float,
-                         implementation: Optional[str]) -> _Hypotheses:
-    """Cluster the masks of a class and suppress hypotheses.
+def _cluster_masks(boxes: Tensor, scores: Tensor, counts: List[int], iou_thr: float, min_size: int,
+                   implementation: Optional[str]) -> Tuple[List[Tensor], Tensor, Tensor, Tensor]:
+    """Cluster the masks of a class.
 
     Args:
-        label (int): The class.
-        pixels (Tensor): Its pixels in all masks, in the order of their ranks, (P,) int32.
-        counts (list[int]): How many of them each mask has, (n,).
+        boxes (Tensor): Of its pixels in all masks, in the order of their ranks, (P, 4).
         scores (Tensor): (P,).
-        boxes (Tensor): (P, 4).
-        iou_thr, min_size, region_iou, implementation: As in :func:`pixel_instances`.
+        counts (list[int]): How many of them each mask has, (n,).
+        iou_thr, min_size, implementation: As in :func:`pixel_instances`.
 
     Returns:
-        _Hypotheses: Those that are left.
+        tuple: For each mask that differs from the one before the hypothesis of each of its pixels,
+        int32, -1 for none; of all G hypotheses the areas (G,), scores (G,) and boxes (G, 4).
     """
     numbers, areas, means, best = [], [], [], []
     total = 0
@@ -249,27 +291,35 @@ def _hypotheses_of_class(label: int, pixels: Tensor, counts: List[int], scores: 
         keep, cluster = cluster_pixel_boxes(
             boxes[:count], scores[:count], iou_thr, implementation=implementation)
         area = torch.bincount(cluster, minlength=len(keep))
+        sums = torch.bincount(cluster, scores[:count].double(), minlength=len(keep))
         large = area >= min_size
-        position = (large.cumsum(0) - 1 + total).masked_fill(~large, -1)
+        position = (large.cumsum(0) - 1 + total).masked_fill_(~large, -1).int()
         numbers.append(position[cluster])
         areas.append(area[large])
-        sums = torch.bincount(cluster, scores[:count].double(), minlength=len(keep))[large]
-        means.append((sums / areas[-1]).float())
+        means.append((sums[large] / areas[-1]).float())
         best.append(boxes[keep[large]])
         total += len(areas[-1])
-    if total == 0:
-        none = pixels[:0]
-        return _Hypotheses(none, none, none.long(), scores[:0], boxes[:0])
-    areas, means, best = torch.cat(areas), torch.cat(means), torch.cat(best)
-    left = _suppress(numbers, areas, means, region_iou)
-    few = torch.int16 if len(left) < 2**15 else torch.int32
-    position = torch.full((total + 1, ), -1, dtype=few, device=pixels.device)  # the last is of -1
-    position[left] = torch.arange(len(left), dtype=few, device=pixels.device)
-    members = [position[number] for number in numbers]
-    return _Hypotheses(
-        torch.cat([pixels[:len(own)][own >= 0] for own in members]),
-        torch.cat([own[own >= 0] for own in members]),
-        left.new_full((len(left), ), label), means[left], best[left])
+    return numbers, *(torch.cat(x) for x in (areas, means, best))
+
+
+def _collect_pixels(pixels: Tensor, numbers: List[Tensor], left: Tensor) -> Tensor:
+    """Collect the pixels of the hypotheses that are left, one hypothesis after the other.
+
+    Args:
+        pixels (Tensor): Pixels of a class in all masks, (P,) int32.
+        numbers (list[Tensor]): As from :func:`_cluster_masks`.
+        left (Tensor): Which hypotheses are left, (G,) bool.
+
+    Returns:
+        Tensor: int32.
+    """
+    left = torch.cat([left, left.new_zeros(1)])  # the last is of -1
+    collected = []
+    for number in numbers:
+        members = left[number].nonzero().squeeze(1)
+        members = members[number[members].argsort(stable=True)]
+        collected.append(pixels[members])
+    return torch.cat(collected)
 
 
 def _suppress(numbers: List[Tensor], areas: Tensor, scores: Tensor, region_iou: float) -> Tensor:
@@ -283,7 +333,7 @@ def _suppress(numbers: List[Tensor], areas: Tensor, scores: Tensor, region_iou: 
         region_iou (float): Largest IoU of two that are left.
 
     Returns:
-        Tensor: Those that are left, by rising number.
+        Tensor: Which are left, (G,) bool.
     """
     rivals = {}
     # In one mask they have no pixel in common.
@@ -291,7 +341,7 @@ def _suppress(numbers: List[Tensor], areas: Tensor, scores: Tensor, region_iou: 
         for a in range(b):
             one, other = numbers[a], numbers[b][:len(numbers[a])]
             both = (one >= 0) & (other >= 0)
-            pairs, shared = (one[both] * len(areas) + other[both]).unique(return_counts=True)
+            pairs, shared = (one[both].long() * len(areas) + other[both]).unique(return_counts=True)
             i, j = pairs // len(areas), pairs % len(areas)
             close = shared > region_iou * (areas[i] + areas[j] - shared)
             for first, second in zip(i[close].tolist(), j[close].tolist()):
@@ -301,41 +351,28 @@ def _suppress(numbers: List[Tensor], areas: Tensor, scores: Tensor, region_iou: 
     for i in scores.sort(descending=True, stable=True).indices.tolist() if rivals else ():
         if i not in suppressed:
             suppressed.update(rivals.get(i, ()))
-    left = [i for i in range(len(areas)) if i not in suppressed]
-    return torch.tensor(left, device=areas.device)
+    left = torch.ones_like(areas, dtype=torch.bool)
+    left[list(suppressed)] = False
+    return left
 
 
-def _paint(found: List[_Hypotheses], shape: Sequence[int], most: int,
-           scores: Tensor) -> PixelInstances:
-    """Put the hypotheses of all classes in order and paint their masks.
+def _paint(found: _Hypotheses, shape: Sequence[int], most: int) -> PixelInstances:
+    """Put the hypotheses of all classes in order and paint the masks of the first ``most``."""
+    order = found.scores.sort(descending=True, stable=True).indices[:most]
+    masks = torch.zeros((len(order), *shape), dtype=torch.bool, device=order.device)
+    for mask, i in zip(masks.flatten(1), order.tolist()):
+        mask[found.pixels[i]] = True
+    labels = torch.tensor(found.labels, dtype=torch.int64, device=order.device)
+    return PixelInstances(masks, labels[order], found.scores[order], found.boxes[order])
 
-    Args:
-        found (list[_Hypotheses]): Of each class.
-        shape (Sequence[int]): (H, W).
-        most (int): Number of those that are painted.
-        scores (Tensor): Anything on the device.
 
-    Returns:
-        PixelInstances: The instances.
-    """
-    if not found:
-        none = torch.empty(0, device=scores.device)
-        return PixelInstances(none.bool().new_empty(0, *shape), none.long(), none,
-                              none.new_empty(0, 4))
-    means = torch.cat([each.scores for each in found])
-    order = means.sort(descending=True, stable=True).indices[:most]
-    position = torch.full_like(means, -1, dtype=torch.int64)
-    position[order] = torch.arange(len(order), device=order.device)
-    masks = torch.zeros((len(order), shape[0] * shape[1]), dtype=torch.bool, device=order.device)
-    offset = 0
-    for each in found:
-        for numbers, pixels in zip(each.numbers.split(CHUNK), each.pixels.split(CHUNK)):
-            rows = position[numbers.long() + offset]
-            masks.view(-1)[(rows * masks.shape[1] + pixels)[rows >= 0]] = True
-        offset += len(each.scores)
-    return PixelInstances(
-        masks.view(-1, *shape), torch.cat([each.labels for each in found])[order], means[order],
-        torch.cat([each.boxes for each in found])[order])
+def _check_logits(logits: Tensor, n: int, min_score: float) -> None:
+    check_tensors(logits=logits)
+    if logits.ndim != 3 or not 2 <= len(logits) < MOST_CLASSES or not logits.is_floating_point():
+        raise ValueError('logits must be floating-point (C, H, W) with two classes at least, got '
+                         f'{logits.dtype} {tuple(logits.shape)}.')
+    check_whole('n', n, 1)
+    _check_share('min_score', min_score)
 
 
 def _check_maps(classes: Tensor, scores: Tensor) -> None:
@@ -347,6 +384,11 @@ def _check_maps(classes: Tensor, scores: Tensor) -> None:
     if classes.dtype not in signed or not scores.is_floating_point():
         raise ValueError('classes must be signed integers and scores floating-point numbers, got '
                          f'{classes.dtype} and {scores.dtype}.')
+
+
+def _check_background(background: Sequence[int]) -> None:
+    for label in background:
+        check_whole('a class of background', label, 0, MOST_CLASSES - 1)
 
 
 def _check_share(name: str, value: float) -> None:

@@ -4,7 +4,7 @@ import torch
 
 from mmseg_ext.datasets import ScenesDataset
 from mmseg_ext.ops import cluster_pixel_boxes, pixel_instances
-from mmseg_ext.ops.pixel_instances import CHUNK, STRIP, top_classes
+from mmseg_ext.ops.pixel_instances import STRIP, top_classes
 
 BOX = torch.tensor([0., 0, 4, 4]).view(4, 1, 1)
 
@@ -150,13 +150,6 @@ def test_more_hypotheses_of_a_class_than_int16_has_numbers():
     found = pixel_instances(classes, scores, lambda label: torch.stack([x, y, x + 1, y + 1]),
                             min_size=1, max_instances=3)
     assert found.masks.nonzero().tolist() == [[0, 199, 1], [1, 199, 2], [2, 199, 0]]
-
-
-def test_a_mask_of_more_pixels_than_are_painted_together():
-    classes = torch.ones(1, 100, 2 * CHUNK // 100, dtype=torch.int16)
-    found = pixel_instances(classes, torch.ones(classes.shape),
-                            lambda label: BOX.expand(4, *classes.shape[1:]))
-    assert found.masks.all() and len(found.masks) == 1
 
 
 def test_boxes_are_asked_for_only_of_classes_with_enough_pixels():
