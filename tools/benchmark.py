@@ -20,6 +20,8 @@ import torch
 from mmengine.registry import DefaultScope
 
 from mmseg_ext.benchmarks import family, measure
+from mmseg_ext.benchmarks.measure import Peaks
+from mmseg_ext.benchmarks.peaks import peaks_in_own_process
 from mmseg_ext.benchmarks.report import case_table
 from mmseg_ext.benchmarks.results_file import RESULTS, write_results
 from mmseg_ext.ops import extension_loaded
@@ -123,20 +125,22 @@ def main(argv: Optional[List[str]] = None) -> None:
     for name in names:
         in_dir = args.out_dir and args.out_dir / f'{family(name)}_{args.device}.json'
         files[in_dir or args.out].append(name)
+    peaks = peaks_in_own_process(names, args.small) if args.device == 'cpu' else {}
     for path, names_of_file in files.items():
         # names mean what they mean in a config of mmseg
         with DefaultScope.overwrite_default_scope('mmseg'):
-            cases = {name: run_case(name, args) for name in names_of_file}
+            cases = {name: run_case(name, args, peaks.get(name)) for name in names_of_file}
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_results(dict(environment=described, cases=cases), str(path))
 
 
-def run_case(name: str, args: argparse.Namespace) -> dict:
+def run_case(name: str, args: argparse.Namespace, peaks: Optional[Peaks]) -> dict:
     """Measure a case, print its table and return its entry of the results."""
     function = BENCHMARKS.get(name)
     case = function(args.device, small=args.small)
-    phases = measure(case, args.device, rounds=args.rounds, seconds=args.seconds)
+    phases = measure(case, args.device, rounds=args.rounds, seconds=args.seconds,
+                     peaks=peaks)
     entry = dict(covers=list(function.covers), inputs=case.inputs, phases=phases)
     print(case_table(name, entry), flush=True)
     return entry

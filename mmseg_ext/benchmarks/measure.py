@@ -14,9 +14,12 @@ from .case import Case
 #: Seconds that one run is timed in a round, after a call to warm up; at least one call.
 ROUND_SECONDS = 0.05
 MIN_ROUNDS = 5
+#: Bytes, by phase and run; None if unknown.
+Peaks = Dict[str, Dict[str, Optional[int]]]
 
 
-def measure(case: Case, device: str, rounds: int = 20, seconds: float = 20.) -> Dict[str, dict]:
+def measure(case: Case, device: str, rounds: int = 20, seconds: float = 20.,
+            peaks: Optional[Peaks] = None) -> Dict[str, dict]:
     """Check parity, then time the runs of a case in turn on ``'cpu'`` or ``'cuda'``.
 
     In each round every run is timed once (A B A B ...), so that a machine that becomes slower slows
@@ -30,25 +33,42 @@ def measure(case: Case, device: str, rounds: int = 20, seconds: float = 20.) -> 
     reading, so a kernel that mostly reads can come in below it.
 
     Gives for each phase ``rounds``, ``floor`` and ``runs``, as
-    :mod:`mmseg_ext.benchmarks.results_file` describes.
+    :mod:`mmseg_ext.benchmarks.results_file` describes. ``peaks``, where they are not given, are
+    measured afterwards.
     """
     if case.parity is not None:
         case.parity()
+    floors = case.floor_bytes or {}
+    phases = {
+        phase: _time_phase(runs, device, floors.get(phase), rounds, seconds)
+        for phase, runs in _phases(case).items()
+    }
+    for phase, runs in (peaks or measure_peaks(case, device)).items():
+        for name, peak in runs.items():
+            phases[phase]['runs'][name]['peak_bytes'] = peak
+    return phases
+
+
+def measure_peaks(case: Case, device: str = 'cpu') -> Peaks:
+    """Measure the most memory that each run takes beyond what was in use before it."""
+    return {
+        phase: {name: _peak_bytes(run, device) for name, run in runs.items()}
+        for phase, runs in _phases(case).items()
+    }
+
+
+def _phases(case: Case) -> Dict[str, Dict[str, Callable[[], Any]]]:
     phases = {case.phase: dict(case.runs)}
     if case.gradients_of:
         phases['forward+backward'] = {
             name: partial(_with_backward, run, case.gradients_of)
             for name, run in case.runs.items()
         }
-    floors = case.floor_bytes or {}
-    return {
-        phase: _measure_phase(runs, device, floors.get(phase), rounds, seconds)
-        for phase, runs in phases.items()
-    }
+    return phases
 
 
-def _measure_phase(runs: Dict[str, Callable[[], Any]], device: str, floor_bytes: Optional[int],
-                   rounds: int, seconds: float) -> dict:
+def _time_phase(runs: Dict[str, Callable[[], Any]], device: str, floor_bytes: Optional[int],
+                rounds: int, seconds: float) -> dict:
     calls = list(runs.values())
     if floor_bytes is not None:
         calls.append(_copy(floor_bytes, device))
@@ -58,13 +78,12 @@ def _measure_phase(runs: Dict[str, Callable[[], Any]], device: str, floor_bytes:
     if floor_bytes is not None:
         floor = dict(bytes=floor_bytes, median_s=median[-1], iqr_s=high[-1] - low[-1])
     results = {}
-    for i, (name, run) in enumerate(runs.items()):
+    for i, name in enumerate(runs):
         results[name] = dict(
             median_s=median[i],
             iqr_s=high[i] - low[i],
             ratio=median[0] / median[i],
-            times_floor=median[i] / median[-1] if floor else None,
-            peak_bytes=_peak_bytes(run, device))
+            times_floor=median[i] / median[-1] if floor else None)
     return dict(rounds=len(times), floor=floor, runs=results)
 
 
@@ -93,6 +112,7 @@ def _copy(num_bytes: int, device: str) -> Callable[[], Any]:
 
 
 def _peak_bytes(run: Callable[[], Any], device: str) -> Optional[int]:
+    run()  # the first call of all makes what later ones share
     if device == 'cuda':
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()

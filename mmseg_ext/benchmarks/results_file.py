@@ -25,7 +25,8 @@
                 ratio       median of ours / this median: below 1, ours is faster
                 times_floor this median / median of the floor; null without a floor
                 peak_bytes  most memory in use during a call, minus the memory before it;
-                            resident on a CPU, of the allocator on a GPU; null if unknown
+                            resident on a CPU (see peaks.py), of the allocator on a GPU; null
+                            if unknown
 """
 import json
 import math

@@ -72,7 +72,8 @@ def checkout(tmp_path, monkeypatch):
                        check=True)
     monkeypatch.setattr(tool, 'ROOT', root)
     monkeypatch.setattr(tool, 'RESULTS', root / 'mmseg_ext/benchmarks/results')
-    monkeypatch.setattr(tool, 'run_case', lambda name, args: CASE)
+    monkeypatch.setattr(tool, 'peaks_in_own_process', lambda names, small: {})
+    monkeypatch.setattr(tool, 'run_case', lambda name, args, peaks: CASE)
     return root
 
 
