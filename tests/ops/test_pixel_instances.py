@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmseg_ext.datasets import ScenesDataset
-from mmseg_ext.ops import cluster_pixel_boxes, pixel_instances
+from mmseg_ext.ops import cluster_pixel_boxes, logits_to_instances, pixel_instances
 from mmseg_ext.ops.pixel_instances import STRIP, top_classes
 
 BOX = torch.tensor([0., 0, 4, 4]).view(4, 1, 1)
@@ -104,6 +104,20 @@ def test_no_class_is_found_at_a_nan():
     logits[1, 0, 0] = torch.nan
     classes, scores = top_classes(logits, 2)
     assert classes[:, 0].tolist() == [[-1, 0], [-1, 1]] and scores[:, 0, 0].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize('background', [(0, ), (2, 7), ()])
+def test_instances_of_logits_are_those_of_the_maps_of_their_classes(background):
+    """In several strips, with background that is no class of these logits."""
+    logits = 3 * torch.randn(5, 300, STRIP // 1000, generator=torch.Generator().manual_seed(0))
+    y, x = torch.meshgrid(*(torch.arange(n) // 40 * 40. for n in logits.shape[1:]), indexing='ij')
+    boxes = torch.stack([x, y, x + 40, y + 40])
+    options = dict(background=background, min_size=9)
+    found = logits_to_instances(logits, lambda label: boxes, top_n=3, min_score=.1, **options)
+    expected = pixel_instances(*top_classes(logits, 3, .1), lambda label: boxes, **options)
+    assert len(found.scores) == 100
+    for one, other in zip(found, expected):
+        assert torch.equal(one, other)
 
 
 def test_every_instance_of_a_scene_is_recovered_from_true_boxes():
