@@ -17,7 +17,7 @@ from mmseg_ext.registry import BENCHMARKS
 from .measure import Peaks, measure_peaks
 
 #: Bytes from which glibc maps a block, see mallopt(3).
-SMALLEST_MAPPED = 2**16
+ENVIRONMENT = dict(MALLOC_MMAP_THRESHOLD_=str(2**16))
 
 
 def peaks_in_own_process(names: Sequence[str], small: bool = False) -> Dict[str, Peaks]:
@@ -35,7 +35,7 @@ def peaks_in_own_process(names: Sequence[str], small: bool = False) -> Dict[str,
     """
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', '-m', __name__, json.dumps([list(names), small])],
-        env={**os.environ, 'MALLOC_MMAP_THRESHOLD_': str(SMALLEST_MAPPED)},
+        env={**os.environ, **ENVIRONMENT},
         stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
