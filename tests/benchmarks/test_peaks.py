@@ -10,7 +10,7 @@ MIB = 2**20
 
 # Each block is freed before the next, larger one; the small one behind it keeps them apart, so that
 # a process that keeps what is freed needs 210 MiB where 20 are in use.
-GROWING = '''
+GROWING = """
 import json, torch
 from mmseg_ext.benchmarks.case import Case
 from mmseg_ext.benchmarks.measure import measure_peaks
@@ -22,7 +22,7 @@ def grow():
         del block
 torch.empty(2**25, dtype=torch.uint8)  # freed: glibc now takes blocks of this size from its heap
 print(json.dumps(measure_peaks(Case('', dict(ours=grow)))))
-'''
+"""
 
 
 def test_what_was_freed_is_not_counted():
