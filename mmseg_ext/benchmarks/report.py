@@ -108,8 +108,10 @@ def readme(all_results: Dict[str, dict]) -> str:
         'A ratio below 1: ours is faster. Cases of training steps, drawing and data sets compare',
         'different work, as the names of their runs say. The floor is the time of a copy that',
         'moves the bytes which every program has to read and write. Memory is the peak of a call',
-        'above what was in use before it. `tools/benchmark_report.py` writes this page from the',
-        'JSON files beside it; `make benchmark` measures anew.', ''
+        'above what was in use before it, on a CPU in a process that keeps nothing freed; commits',
+        'before 06cfb25 measured it in the process that was timed, which reads a few MiB more or',
+        'less. `tools/benchmark_report.py` writes this page from the JSON files beside it;',
+        '`make benchmark` measures anew.', ''
     ]
     machines: Dict[str, Dict[str, dict]] = {}
     for name, results in all_results.items():
