@@ -112,7 +112,7 @@ def _copy(num_bytes: int, device: str) -> Callable[[], Any]:
 
 
 def _peak_bytes(run: Callable[[], Any], device: str) -> Optional[int]:
-    run()  # the first call of all makes what later ones share
+    run()  # to warm up: what a first call makes for all later ones is not counted
     if device == 'cuda':
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()

@@ -109,8 +109,8 @@ def readme(all_results: Dict[str, dict]) -> str:
         'different work, as the names of their runs say. The floor is the time of a copy that',
         'moves the bytes which every program has to read and write. Memory is the peak of a call',
         'above what was in use before it, on a CPU in a process that keeps nothing freed; commits',
-        'before 06cfb25 measured it in the process that was timed, which reads a few MiB more or',
-        'less. `tools/benchmark_report.py` writes this page from the JSON files beside it;',
+        'before 06cfb25 measured it in the process that was timed, which reads more or less than',
+        'is in use. `tools/benchmark_report.py` writes this page from the JSON files beside it;',
         '`make benchmark` measures anew.', ''
     ]
     machines: Dict[str, Dict[str, dict]] = {}

@@ -110,8 +110,8 @@ def _found_classes(logits: Tensor, n: int,
             columns.scatter_(0, label[None], -torch.inf)
             highest, label = columns.max(dim=0)
             score = (highest - normalizer).exp_()
-            found = score >= min_score
-            yield k, (pixels + top * width)[found], label[found], score[found]
+            at = (score >= min_score).nonzero().squeeze(1)
+            yield k, pixels[at] + top * width, label[at], score[at]
 
 
 def pixel_instances(classes: Tensor,
@@ -181,8 +181,7 @@ def logits_to_instances(logits: Tensor,
                         **kwargs: Any) -> PixelInstances:
     """Find the :func:`top_classes` of the pixels, then their :func:`pixel_instances`.
 
-    The maps of classes and scores are never there as a whole: background has no place in the lists
-    that are made instead.
+    It lists the pixels that are not background. Maps of classes and scores are not made.
 
     Args:
         logits (Tensor): (C, H, W).
@@ -230,7 +229,10 @@ def _find_hypotheses(ranks: List[_Rank],
                      min_size: int = 50,
                      region_iou: Union[float, str] = 0.3,
                      implementation: Optional[str] = None) -> _Hypotheses:
-    """Find the hypotheses that are left (arguments of :func:`pixel_instances`; (H, W))."""
+    """Find the hypotheses that are left.
+
+    ``shape`` is (H, W). The other arguments are those of :func:`pixel_instances`.
+    """
     region_iou = 0. if region_iou == 'any' else region_iou
     if not callable(boxes):
         raise ValueError(f'boxes must be a function of the class, got {type(boxes).__name__}.')
