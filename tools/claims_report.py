@@ -65,6 +65,7 @@ PAIR_ENTRIES = dict(baseline=str, method=str, label=str)
 CLAIM_ENTRIES = dict(
     family=str, claim=str, paper=str, paper_difference=dict, data=str, pairs=list, metrics=list,
     settings=int, verdict=(str, type(None)), note=(str, type(None)))
+CELLS = ['metric', 'paper', 'baseline', 'method', 'difference']  # of a claim's row
 WORDS = {'holds': 'holds: > 2 SE', 'the opposite': 'the opposite: > 2 SE'}
 # Okabe and Ito's blue and vermilion, and grey: told apart by the colour-blind.
 COLOURS = {'holds': '#0072B2', 'not shown': '#5F5F5F', 'the opposite': '#D55E00'}
@@ -173,35 +174,48 @@ def word_of(claim: dict, shown: List[Shown]) -> str:
 
 
 def summary_table(folder: Path, shown: List[Shown]) -> str:
-    """Write the table of all claims, a row for each pair and metric."""
+    """Write the table of all claims: a row for each pair, with the metric that decides."""
+    rows = [[one.label, *_cells_of(folder, one), str(len(one.line.single) if one.line else 0),
+             str(one.claim['settings']), WORDS.get(one.word, one.word)] for one in shown]
+    return markdown_table(['claim', *CELLS, 'pairs', 'settings tried', 'verdict'], rows)
+
+
+def further_table(folder: Path, shown: List[Shown]) -> str:
+    """Write the other metrics of a claim, a row for each pair and metric; '' where it has one."""
     rows, last = [], None
+    labels = any('label' in one.pair for one in shown)
     for one in shown:
-        texts, difference, num_pairs = [one.word, one.word], '', '0'
-        if one.line:
-            decimals = one.line.decimals
-            texts = [one.line.a.text(decimals), one.line.b.text(decimals)]
-            difference = one.line.difference.text(decimals, sign='+')
-            num_pairs = str(len(one.line.single))
-        sides = [config_link(folder, one.pair[side], text)
-                 for side, text in zip(('baseline', 'method'), texts)]
-        paper = one.claim['paper_difference'].get(one.metric)
-        rows.append(['' if one.label == last else one.label, one.metric,
-                     '' if paper is None else f'{paper:+.2f}', *sides, difference, num_pairs,
-                     str(one.claim['settings']), WORDS.get(one.word, one.word)])
-        last = one.label
-    return markdown_table(['claim', 'metric', 'paper', 'baseline', 'method', 'difference', 'pairs',
-                           'settings tried', 'verdict'], rows)
+        if one.metric != one.claim['metrics'][0] and one.word != 'not run':
+            label = one.pair.get('label', '')
+            rows.append([*['' if label == last else label][:labels], *_cells_of(folder, one),
+                         WORDS.get(one.word, one.word)])
+            last = label
+    return markdown_table([*['pair'][:labels], *CELLS, 'verdict'], rows) if rows else ''
 
 
-def claim_text(claim: dict, shown: List[Shown], word: str) -> str:
-    """Write a claim in words: what the paper has, on what it was tried, and the verdict."""
+def _cells_of(folder: Path, one: Shown) -> List[str]:
+    """Metric, the paper's difference, both sides linked to their configs, and the difference."""
+    texts, difference = [one.word, one.word], ''
+    if one.line:
+        decimals = one.line.decimals
+        texts = [one.line.a.text(decimals), one.line.b.text(decimals)]
+        difference = one.line.difference.text(decimals, sign='+')
+    sides = [config_link(folder, one.pair[side], text)
+             for side, text in zip(('baseline', 'method'), texts)]
+    paper = one.claim['paper_difference'].get(one.metric)
+    return [one.metric, '' if paper is None else f'{paper:+.2f}', *sides, difference]
+
+
+def claim_text(folder: Path, claim: dict, shown: List[Shown], word: str) -> str:
+    """Write a claim: what the paper has, on what it was tried, the verdict, further metrics."""
     tried = f"{claim['settings']} setting{'s' * (claim['settings'] > 1)} tried"
     sentences = [f"**{claim['claim']}** Paper: {claim['paper'].rstrip('.')}. Here: "
                  f"{claim['data'].rstrip('.')}; {tried}.",
                  claim['verdict'] or f'{word.capitalize()}.', claim['note']]
     said = {sentence: f"* {one.pair['method']}: {sentence}" for one in shown
             for sentence in one.said}
-    return '\n'.join([' '.join(filter(None, sentences)), *said.values()])
+    text = '\n'.join([' '.join(filter(None, sentences)), *said.values()])
+    return '\n\n'.join(filter(None, [text, further_table(folder, shown)]))
 
 
 def family_tables(folder: Path, family: dict, rows: List[dict]) -> List[str]:
@@ -277,16 +291,17 @@ def report(folder: Path) -> Tuple[str, List[Shown]]:
         shown = shown_of(study, claim)
         judged.append((claim, shown, word_of(claim, shown)))
     flat = [one for _, shown, _ in judged for one in shown]
-    drawn = [one for one in flat if one.line and one.metric == one.claim['metrics'][0]]
+    deciding = [one for one in flat if one.metric == one.claim['metrics'][0]]
+    drawn = [one for one in deciding if one.line]
     parts = [f'![differences of the claims]({FIGURE})'] if drawn else []
-    parts.append(summary_table(folder, flat) if flat else 'No claims yet.')
+    parts.append(summary_table(folder, deciding) if deciding else 'No claims yet.')
     for name, family in study.families.items():
         rows = study.rows[name]
         # a baseline that two families share lies in one file
         rows = rows + [row for baseline in family['baselines']
                        for row in study.by_name.get(baseline, []) if row not in rows]
         parts.append(f"## {family['title']}")
-        parts += [claim_text(*one) for one in judged if one[0]['family'] == name]
+        parts += [claim_text(folder, *one) for one in judged if one[0]['family'] == name]
         parts += family_tables(folder, family, rows) or ['No rows yet.']
     return '\n\n'.join(parts) + '\n', drawn
 
