@@ -19,12 +19,11 @@ import torch
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.device import get_device
 from mmengine.runner import CheckpointLoader
-from mmseg.registry import DATASETS, HOOKS, MODELS
+from mmseg.registry import DATASETS, HOOKS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_ext.engine import launch
-from mmseg_ext.engine.hooks import CheckpointCompatibilityHook
 from mmseg_ext.engine.hooks.semantic_edge_net_hook import KEY, semeda_losses_of
 from mmseg_ext.models import SemanticEdgeNet
 from mmseg_ext.models.backbones.semantic_edge_net import FLAG
@@ -114,16 +113,10 @@ def load_model(config: str, checkpoint: str, name: str, cfg_options: Optional[di
     """
     cfg = launch.read_config(config, cfg_options)
     dataset = launch.dataset_of(cfg, 'val')
-    launch.check_checkpoint(checkpoint)
-    network = MODELS.build(cfg.model)
-    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
-    problem, _ = CheckpointCompatibilityHook.load(network, content)
-    if problem:
-        sys.exit(f'error: {checkpoint} does not fit the model of {config}: {problem}')
+    network, content = launch.load_segmentor(cfg, checkpoint)
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if
              hook['type'] == 'SemanticEdgeNetHook'] or [dict(type='SemanticEdgeNetHook')]
-    return Model(name, network.to(get_device()).eval(),
-                 DATASETS.build(dataset),
+    return Model(name, network, DATASETS.build(dataset),
                  osp.join(osp.dirname(checkpoint), HOOKS.build(hooks[0]).filename),
                  content.get(KEY, {}))
 

@@ -6,20 +6,22 @@ import os
 import re
 import traceback
 from contextlib import contextmanager
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Tuple
 
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner, find_latest_checkpoint
-from mmseg.registry import METRICS, RUNNERS
+from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint
+from mmseg.registry import METRICS, MODELS, RUNNERS
+from torch import nn
 
 from .. import compat
 from ..provenance import origin_line
 from ..tools import tool_command
 from .cpu_training import prepare_distributed, replace_sync_batch_norm
+from .hooks.checkpoint_compatibility_hook import CheckpointCompatibilityHook
 from .running_statistics import AverageRunningStatisticsHook
 
 PACKAGE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -119,6 +121,20 @@ def check_checkpoint(path: str) -> None:
     if '://' not in path and not os.path.isfile(os.path.expanduser(path)):
         raise FileNotFoundError(f'checkpoint {path} does not exist; make one by: '
                                 + tool_command('train.py', 'CONFIG'))
+
+
+def load_segmentor(cfg: Config, checkpoint: str) -> Tuple[nn.Module, dict]:
+    """Build the model of a config with the weights of a checkpoint, ready to predict.
+
+    Gives the content of the checkpoint too. A ValueError says what does not fit.
+    """
+    check_checkpoint(checkpoint)
+    network = MODELS.build(cfg.model)
+    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
+    problem, _ = CheckpointCompatibilityHook.load(network, content)
+    if problem:
+        raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: {problem}')
+    return network.to(get_device()).eval(), content
 
 
 def build_runner(cfg: Config) -> Runner:
