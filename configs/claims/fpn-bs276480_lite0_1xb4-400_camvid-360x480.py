@@ -1,6 +1,0 @@
-# Ours: the hardest 40 % of the pixels of a batch, at full resolution
-# Paper: not given
-# Here: not run
-_base_ = './fpn_lite0_1xb4-400_camvid-360x480.py'
-loss = dict(_delete_=True, type='BootstrappedCrossEntropyLoss', min_kept=276480)
-model = dict(decode_head=dict(loss_decode=loss))
