@@ -1,7 +1,7 @@
 # Ours: faces, SEMEDA that cannot tell classes apart, after 400 iterations of cross
 #   entropy
 # Paper: not given
-# Here: 79.4 +- 0.3 mIoU on val; 2 runs of 400 iterations
+# Here: 79.3 +- 0.2 mIoU on val; 3 runs of 400 iterations
 _base_ = './fpn_lite0_1xb4-2x400_fasseg-256x256.py'
 edges = dict(type='Pretrained', checkpoint='work_dirs/edges-agnostic_1xb8-2k_fasseg/iter_2000.pth')
 model = dict(
