@@ -1,5 +1,0 @@
-# Ours: regions and their boxes, balanced, four times the learning rate
-# Paper: not given
-# Here: not run
-_base_ = './region-balanced_lite0-d16_1xb4-400_labelme-facade-384.py'
-optim_wrapper = dict(optimizer=dict(lr=8e-3))
