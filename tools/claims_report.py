@@ -69,7 +69,7 @@ CELLS = ['metric', 'paper', 'baseline', 'method', 'difference']  # of a claim's 
 WORDS = {'holds': 'holds: > 2 SE', 'the opposite': 'the opposite: > 2 SE'}
 # Okabe and Ito's blue and vermilion, and grey: told apart by the colour-blind.
 COLOURS = {'holds': '#0072B2', 'not shown': '#5F5F5F', 'the opposite': '#D55E00'}
-LABEL_LETTERS = 46  # of a line
+LABEL_LETTERS = 64  # of a line
 
 
 class Shown(NamedTuple):
@@ -331,30 +331,45 @@ def digest_of(drawn: List[Shown]) -> str:
 
 
 def draw(drawn: List[Shown]) -> Figure:
-    """Draw a dot for each claim, a bar of two standard errors, and the paper's difference."""
-    figure = Figure(figsize=(8, 1.2 + 0.62 * len(drawn)), dpi=100, layout='constrained')
-    ax = figure.subplots()
-    ax.axvline(0, color='#000000', linewidth=1)
-    for y, one in enumerate(drawn):
-        error = 2 * (one.line.difference.error or 0)
-        ax.errorbar(one.line.difference.mean, y, xerr=error, fmt='o', markersize=7, capsize=4,
-                    color=COLOURS[one.word])
-        paper = one.claim['paper_difference'].get(one.metric)
-        if paper is not None:
-            ax.plot(paper, y, 'D', markersize=7, markerfacecolor='none', markeredgecolor='#000000')
-    labels = []
+    """Draw a dot for each pair below its claim, a bar of two standard errors, the paper's dot."""
+    labels, dots, y, last = {}, [], 0., None
     for one in drawn:
         n = len(one.line.single)
-        text = f"{one.label} ({one.metric}, {n} pair{'s' * (n > 1)})"
-        labels.append('\n'.join(textwrap.wrap(text, LABEL_LETTERS)))
-    ax.set_yticks(range(len(drawn)), labels, fontsize=9)
-    ax.set_ylim(len(drawn) - 0.5, -0.5)
+        what = f"{one.metric}, {n} pair{'s' * (n > 1)}"
+        if one.claim is not last:
+            heading = textwrap.wrap(one.claim['claim'], LABEL_LETTERS)
+            y += (len(heading) + 1) / 2
+            labels[y] = '\n'.join(heading)
+            y += (len(heading) - 1) / 2
+        y, last = y + 1, one.claim
+        labels[y] = f"{one.pair['label']} ({what})" if 'label' in one.pair else what
+        dots.append((y, one))
+    figure = Figure(figsize=(8, 1.2 + 0.2 * y), dpi=100, layout='constrained')
+    ax = figure.subplots()
+    ax.axvline(0, color='#000000', linewidth=1)
+    for y_of_dot, one in dots:
+        error = one.line.difference.error
+        ax.errorbar(one.line.difference.mean, y_of_dot, xerr=error and 2 * error, fmt='o',
+                    markersize=6, capsize=3, color=COLOURS[one.word],
+                    markerfacecolor='none' if error is None else COLOURS[one.word])
+        paper = one.claim['paper_difference'].get(one.metric)
+        if paper is not None:
+            ax.plot(paper, y_of_dot, 'D', markersize=6, markerfacecolor='none',
+                    markeredgecolor='#000000')
+    ax.set_yticks(list(labels), list(labels.values()), fontsize=8)
+    in_rows = {y_of_dot for y_of_dot, _ in dots}
+    for at, tick in zip(labels, ax.get_yticklabels()):
+        tick.set_color('#5F5F5F' if at in in_rows else '#000000')
+    ax.tick_params(axis='y', length=0)
+    ax.set_ylim(y + 0.5, 0)
     ax.set_xlabel('method - baseline', fontsize=9)
     handles = [Line2D([], [], marker='o', color=colour, label=f'here, +- 2 SE: {word}')
                for word, colour in COLOURS.items()]
-    handles.append(Line2D([], [], marker='D', color='none', markerfacecolor='none',
-                          markeredgecolor='#000000', label='paper'))
-    figure.legend(handles=handles, loc='outside lower center', ncols=4, fontsize=9, frameon=False)
+    handles += [Line2D([], [], marker=marker, color='none', markerfacecolor='none',
+                       markeredgecolor=colour, label=label)
+                for marker, colour, label in (('o', COLOURS['not shown'], 'one pair'),
+                                              ('D', '#000000', 'paper'))]
+    figure.legend(handles=handles, loc='outside lower center', ncols=5, fontsize=8, frameon=False)
     ax.grid(axis='x', color='#DDDDDD', linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[['top', 'right', 'left']].set_visible(False)

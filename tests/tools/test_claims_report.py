@@ -255,19 +255,27 @@ def drawn(*values, paper=1.7, **entries):
 
 
 def test_the_figure_has_a_bar_of_two_errors_and_the_papers_mark():
-    """+3 +- 1.15 and the paper's 1.7; one run without a bar and without a paper's number."""
+    """+3 +- 1.15 and the paper's 1.7; one run, an empty dot without a bar and a paper's number."""
     figure = tool.draw([drawn(3., 1., 5.), drawn(-0.5, paper=None)])
     ax, = figure.axes
     assert figure.get_figwidth() * figure.dpi == 800
-    points = [(line.get_xdata()[0], line.get_ydata()[0], line.get_marker()) for line in ax.lines
-              if line.get_marker() in 'oD']
-    assert points == [(3., 0, 'o'), (1.7, 0, 'D'), (-0.5, 1, 'o')]
-    bars = [container.lines[2][0].get_segments()[0][:, 0].tolist() for container in ax.containers]
-    assert bars[0] == pytest.approx([3 - 2 * 1.1547, 3 + 2 * 1.1547], abs=1e-3)
-    assert bars[1] == [-0.5, -0.5]
-    assert [line.get_marker() for line in ax.lines if line.get_markerfacecolor() == 'none'] == ['D']
-    label = ax.get_yticklabels()[0].get_text()
-    assert label.replace('\n', ' ') == 'SEMEDA helps (mIoU, 3 pairs)'
+    points = [(line.get_xdata()[0], line.get_marker(), line.get_markerfacecolor() == 'none')
+              for line in ax.lines if line.get_marker() in 'oD']
+    assert points == [(3., 'o', False), (1.7, 'D', True), (-0.5, 'o', True)]
+    bars = [container.lines[2][0].get_segments()[0][:, 0].tolist() for container in ax.containers
+            if container.has_xerr]
+    assert bars == [pytest.approx([3 - 2 * 1.1547, 3 + 2 * 1.1547], abs=1e-3)]
+
+
+def test_the_figure_has_a_line_for_each_pair_below_its_claim():
+    one, other = drawn(3., 1., 5.), drawn(2., claim='Sobel helps.')
+    pairs = [one._replace(pair=dict(one.pair, label=label)) for label in ('large', 'small')]
+    ax, = tool.draw([*pairs, other]).axes
+    labels = dict(zip([label.get_text() for label in ax.get_yticklabels()], ax.get_yticks()))
+    assert list(labels) == ['SEMEDA helps.', 'large (mIoU, 3 pairs)', 'small (mIoU, 3 pairs)',
+                            'Sobel helps.', 'mIoU, 1 pair']
+    dots = [line.get_ydata()[0] for line in ax.lines if line.get_marker() == 'o']
+    assert dots == [at for text, at in labels.items() if 'pair' in text]
 
 
 def test_labels_are_broken_into_lines_and_all_is_in_the_figure(folder):
