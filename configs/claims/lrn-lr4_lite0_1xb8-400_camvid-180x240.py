@@ -1,5 +1,5 @@
 # Ours: label refinement, four times the learning rate
 # Paper: not given
-# Here: 51.2 mIoU on val; 1 run of 400 iterations
+# Here: 52.3 +- 0.7 mIoU on val; 3 runs of 400 iterations
 _base_ = './lrn_lite0_1xb8-400_camvid-180x240.py'
 optim_wrapper = dict(optimizer=dict(lr=8e-3))
