@@ -331,7 +331,7 @@ def digest_of(drawn: List[Shown]) -> str:
 
 
 def draw(drawn: List[Shown]) -> Figure:
-    """Draw a dot for each pair below its claim, a bar of two standard errors, the paper's dot."""
+    """Draw a dot for each pair below its claim, a bar of two errors, the paper's diamond."""
     labels, dots, y, last = {}, [], 0., None
     for one in drawn:
         n = len(one.line.single)

@@ -57,6 +57,9 @@ def true_class_probabilities(network: nn.Module, cfg: Config, num_batches: int) 
 
     Returns:
         Tensor: p of the true class for each labelled pixel, (N,).
+
+    Raises:
+        ValueError: No pixel is labelled.
     """
     set_random_seed(0)
     loader = Runner.build_dataloader(
@@ -72,7 +75,10 @@ def true_class_probabilities(network: nn.Module, cfg: Config, num_batches: int) 
         valid = (labels >= 0) & (labels < logits.shape[1])
         index = labels.where(valid, labels.new_zeros(()))[:, None].long()
         found.append(logits.float().softmax(dim=1).gather(1, index)[:, 0][valid].cpu())
-    return torch.cat(found)
+    probabilities = torch.cat(found)
+    if not len(probabilities):
+        raise ValueError(f'{num_batches} training batches have no labelled pixel; see --batches')
+    return probabilities
 
 
 def gradient_shares(probabilities: Tensor, percents: Sequence[float]) -> List[float]:
