@@ -9,6 +9,7 @@ class. The hardest pixels are those with the smallest p in all batches together.
 left out. The images come as they do in training, the network predicts as in a test.
 """
 import argparse
+import sys
 from itertools import islice
 from typing import List, Optional, Sequence
 
@@ -57,9 +58,6 @@ def true_class_probabilities(network: nn.Module, cfg: Config, num_batches: int) 
 
     Returns:
         Tensor: p of the true class for each labelled pixel, (N,).
-
-    Raises:
-        ValueError: No pixel is labelled.
     """
     set_random_seed(0)
     loader = Runner.build_dataloader(
@@ -77,7 +75,7 @@ def true_class_probabilities(network: nn.Module, cfg: Config, num_batches: int) 
         found.append(logits.float().softmax(dim=1).gather(1, index)[:, 0][valid].cpu())
     probabilities = torch.cat(found)
     if not len(probabilities):
-        raise ValueError(f'{num_batches} training batches have no labelled pixel; see --batches')
+        sys.exit(f'error: {num_batches} training batches have no labelled pixel; see --batches')
     return probabilities
 
 

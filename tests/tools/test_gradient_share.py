@@ -56,7 +56,7 @@ def test_ignored_pixels_are_left_out(monkeypatch):
     p = logits[0].softmax(dim=0)
     assert torch.equal(found, torch.stack([p[0, 0, 0], p[1, 0, 1], p[2, 1, 0], p[0, 1, 1]] * 2))
     labels.fill_(255)
-    with pytest.raises(ValueError, match='2 training batches have no labelled pixel'):
+    with pytest.raises(SystemExit, match='error: 2 training batches have no labelled pixel'):
         tool.true_class_probabilities(FixedNetwork(logits), cfg, 2)
 
 
