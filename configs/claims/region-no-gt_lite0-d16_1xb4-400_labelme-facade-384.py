@@ -1,0 +1,6 @@
+# Ours: regions and their boxes, unbalanced, trained without the ground-truth regions among the others
+# Paper: not given
+# Here: not run
+_base_ = './region_lite0-d16_1xb4-400_labelme-facade-384.py'
+train_pipeline = _base_.train_pipeline[:-1] + [dict(type='PackRegionInputs')]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
