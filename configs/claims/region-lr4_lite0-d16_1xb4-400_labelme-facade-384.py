@@ -1,0 +1,5 @@
+# Ours: regions and their boxes, unbalanced, four times the learning rate
+# Paper: not given
+# Here: not run
+_base_ = './region_lite0-d16_1xb4-400_labelme-facade-384.py'
+optim_wrapper = dict(optimizer=dict(lr=0.004))
