@@ -2,4 +2,4 @@
 # Paper: not given
 # Here: not run
 _base_ = './region_lite0-d16_1xb4-400_labelme-facade-384.py'
-optim_wrapper = dict(optimizer=dict(lr=0.004))
+optim_wrapper = dict(optimizer=dict(lr=8e-3))
