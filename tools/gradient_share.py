@@ -121,6 +121,8 @@ def look_at(network: nn.Module, cfg: Config, num_batches: int) -> Pixels:
     """
     heads = network.decode_head
     head = heads[-1] if isinstance(heads, nn.ModuleList) else heads
+    if head.out_channels == 1:
+        sys.exit('error: the head has one logit for each pixel; it needs one for each class')
     set_random_seed(0)
     loader = Runner.build_dataloader(
         dict(cfg.train_dataloader, num_workers=0, persistent_workers=False), seed=0)
@@ -132,6 +134,7 @@ def look_at(network: nn.Module, cfg: Config, num_batches: int) -> Pixels:
         metas = [dict(one.metainfo, img_shape=size, pad_shape=size) for one in samples]
         with torch.no_grad():
             logits = network.encode_decode(data['inputs'], metas)
+        logits = logits[:, -head.out_channels:]  # the last of the stages of a stagewise head
         labels = torch.stack([one.gt_sem_seg.data[0] for one in samples]).long()
         # mmseg numbers the classes from 0; above are ignored labels
         valid = (labels >= 0) & (labels < logits.shape[1])

@@ -28,6 +28,7 @@ class FixedNetwork:
         self.decode_head = nn.Module()
         self.decode_head.loss_decode = nn.ModuleList(map(MODELS.build, losses))
         self.decode_head.ignore_index = 255
+        self.decode_head.out_channels = min(3, logits.shape[1])
 
     def data_preprocessor(self, batch, training):
         assert training
@@ -80,6 +81,18 @@ def test_ignored_pixels_and_padding_are_left_out(look_at):
     assert pixels.labels.tolist() == [0, 1, 2, 2, 0] * 2
     wrong = (logits.argmax(dim=1) != LABELS)[LABELS < 255]
     assert torch.equal(pixels.wrong, torch.cat([wrong] * 2))
+
+
+def test_of_several_stages_the_last_counts(look_at):
+    stages = torch.randn(1, 6, 2, 4)
+    pixels, last = (look_at(logits, LABELS, CROSS_ENTROPY) for logits in (stages, stages[:, 3:]))
+    assert torch.equal(pixels.probabilities, last.probabilities)
+    assert torch.equal(pixels.gradients['loss_ce'], last.gradients['loss_ce'])
+
+
+def test_one_logit_is_a_sentence(look_at):
+    with pytest.raises(SystemExit, match='error: the head has one logit for each pixel'):
+        look_at(torch.randn(1, 1, 2, 4), LABELS, CROSS_ENTROPY)
 
 
 def test_labels_without_a_class_are_a_sentence(look_at):
