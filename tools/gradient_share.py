@@ -8,9 +8,9 @@ already does not mend the wrong ones.
 
 The gradient of a pixel is the L1 norm of the loss's gradient with respect to its logits; for the
 cross entropy, 2 (1 - p) / N with the probability p of the true class. The hardest pixels are those
-with the smallest p in all batches together. Ignored pixels are left out, and so are samplers. The
-images come as they do in training, the network predicts as in a test. A checkpoint need not have
-been trained with the losses of the config.
+with the smallest p in all batches together. Ignored pixels are left out. Weights of a sampler are
+not applied. The images come as they do in training, the network predicts as in a test. A checkpoint
+need not have been trained with the losses of the config.
 """
 import argparse
 import sys

@@ -55,8 +55,8 @@ def look_at(monkeypatch):
             dataset = SimpleNamespace(metainfo=dict(classes=('a', 'b', 'c')))
 
         monkeypatch.setattr(Runner, 'build_dataloader', lambda *args, **kwargs: Loader([batch] * 5))
-        return tool.look_at(
-            FixedNetwork(logits, *losses), Config(dict(train_dataloader=dict())), 2)
+        network = logits if isinstance(logits, FixedNetwork) else FixedNetwork(logits, *losses)
+        return tool.look_at(network, Config(dict(train_dataloader=dict())), 2)
 
     return look
 
@@ -88,6 +88,21 @@ def test_of_several_stages_the_last_counts(look_at):
     pixels, last = (look_at(logits, LABELS, CROSS_ENTROPY) for logits in (stages, stages[:, 3:]))
     assert torch.equal(pixels.probabilities, last.probabilities)
     assert torch.equal(pixels.gradients['loss_ce'], last.gradients['loss_ce'])
+
+
+def test_losses_of_one_name_are_added_as_mmseg_adds_them(look_at):
+    logits = torch.randn(1, 3, 2, 4)
+    one, two = (look_at(logits, LABELS, *[CROSS_ENTROPY] * n) for n in (1, 2))
+    assert list(two.gradients) == ['loss_ce']
+    torch.testing.assert_close(two.gradients['loss_ce'], 2 * one.gradients['loss_ce'])
+
+
+def test_of_a_cascade_the_last_head_counts(look_at):
+    logits = torch.randn(1, 3, 2, 4)
+    network = FixedNetwork(logits, CROSS_ENTROPY)
+    network.decode_head = nn.ModuleList([nn.Module(), network.decode_head])
+    plain, cascade = look_at(logits, LABELS, CROSS_ENTROPY), look_at(network, LABELS)
+    assert torch.equal(plain.gradients['loss_ce'], cascade.gradients['loss_ce'])
 
 
 def test_one_logit_is_a_sentence(look_at):
