@@ -1,0 +1,7 @@
+# Ours: the hardest 20 % of the pixels of an image, in FPN
+# Paper: not given
+# Here: not run
+_base_ = './fpn_lite0_1xb4-400_labelme-facade-384.py'
+loss = dict(
+    _delete_=True, type='BootstrappedCrossEntropyLoss', min_kept=22118, per_image=True)
+model = dict(decode_head=dict(loss_decode=loss))
