@@ -32,7 +32,9 @@ class LRNHead(StagewiseDecodeHead):
         in_channels (Sequence[int]): Channels of the encoder's maps, finest first; the last is the
             one that s_1 is made of. There are as many stages as maps.
         num_classes (int): C.
-        channels (int, optional): Channels of m_k. Defaults to C, as in the paper.
+        channels (int, optional): Channels of m_k. Defaults to C, as in the paper. With 64 and
+            ImageNet weights mIoU is higher: by 5.7 +- 0.4 on CamVid, C = 11, and by 2.0 +- 0.3 on
+            faces, C = 6 (configs/lrn/README.md).
         skip_act_cfg (dict, optional): Activation of m_k. Defaults to ReLU, as in the paper;
             None leaves it out, as the same authors' G-FRNet does.
         kwargs: Arguments of :class:`StagewiseDecodeHead`, such as ``stage_weights``,
