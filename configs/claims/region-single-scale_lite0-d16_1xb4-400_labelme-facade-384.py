@@ -1,6 +1,6 @@
 # Ours: regions and their boxes, unbalanced, superpixels in place of overlapping regions
 # Paper: not given
-# Here: not run
+# Here: 35.9 +- 0.6 mIoU on val; 3 runs of 400 iterations
 _base_ = './region_lite0-d16_1xb4-400_labelme-facade-384.py'
 regions = dict(_base_.regions, overlapping=False)
 train_regions = [dict(regions, colour_space='random')]
