@@ -1,8 +1,8 @@
-# Ours: regions and their boxes, balanced, superpixels in place of overlapping regions
+# Ours: regions and their boxes, balanced, superpixels alone, in training too
 # Paper: not given
 # Here: not run
 _base_ = [
-    './region-single-scale_lite0-d16_1xb4-400_labelme-facade-384.py',
+    './region-single-scale-no-gt_lite0-d16_1xb4-400_labelme-facade-384.py',
     '../_base_/class_weights/labelmefacade.json'
 ]
 weights = {{_base_.labelmefacade_class_weights.inverse_frequency}}
